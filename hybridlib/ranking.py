@@ -1,0 +1,97 @@
+"""Embeddings to ranks: two integers per query and language carry the whole evaluation.
+
+``rank_in_language[q, l]`` is the rank of q's relevant sentence of language l among the candidates of l, and
+``rank_in_pool[q, l]`` its rank among the candidates of all languages; the best rank is 1.
+
+Ties: candidates of equal score are ranked in the order of the benchmark, as a stable sort would.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from hybridlib import encoders
+
+# Embeddings are rounded to multiples of 2**-20 and scored as integers: every sum is then exact in float64, so
+# that ranks do not depend on chunk size, threads or the order in which a BLAS adds, and ties are true ties.
+_GRID = 2**20
+_POSITIONS = 2**21
+
+
+def rank(queries, candidates, relevant, blocks, chunk=256):
+    """Rank every query's relevant candidates, in their language and in the pool.
+
+    Parameters
+    ----------
+    queries : ndarray of float32, shape (Q, width), of unit length
+    candidates : ndarray of float32, shape (C, width), of unit length
+    relevant : ndarray of int, shape (Q, L)
+        Row of the relevant candidate per language, −1 where there is none.
+    blocks : list of slice, length L
+        Where each language's candidates stand.
+    chunk : int
+        Queries scored at once; the ranks do not depend on it.
+
+    Returns
+    -------
+    (ndarray, ndarray) of int32, each of shape (Q, L)
+        ``rank_in_language`` and ``rank_in_pool``; 0 where nothing is relevant.
+    """
+    if len(candidates) > _POSITIONS:
+        raise ValueError(f"{len(candidates)} candidates; at most {_POSITIONS} fit one pool")
+    q = torch.from_numpy(np.rint(queries * np.float64(_GRID)))
+    c = torch.from_numpy(np.rint(candidates * np.float64(_GRID))).T.contiguous()
+    positions = torch.arange(c.shape[1])
+    relevant = torch.from_numpy(np.array(relevant, np.int64))
+    in_language = torch.zeros(relevant.shape, dtype=torch.int32)
+    in_pool = torch.zeros(relevant.shape, dtype=torch.int32)
+    for start in tqdm(range(0, len(q), chunk), desc="ranking", unit="chunk"):
+        rows = slice(start, start + chunk)
+        # (chunk, C): the score, then the place in the benchmark, in one integer: no two are equal
+        keys = (q[rows] @ c).long().mul_(_POSITIONS).sub_(positions)
+        there = relevant[rows] >= 0
+        of_relevant = keys.gather(1, relevant[rows].clamp(min=0))
+        for column, block in enumerate(blocks):
+            above = keys > of_relevant[:, column, None]
+            in_pool[rows, column] = (above.sum(1, dtype=torch.int32) + 1) * there[:, column]
+            in_language[rows, column] = (above[:, block].sum(1, dtype=torch.int32) + 1) * there[:, column]
+    return in_language.numpy(), in_pool.numpy()
+
+
+def rank_benchmark(benchmark, query_embeddings, candidate_embeddings):
+    """The ranks of a benchmark as a table, one row per query and language with a relevant sentence.
+
+    Returns
+    -------
+    DataFrame
+        ``question``, ``article``, ``query_language``, ``language`` (of the relevant sentence),
+        ``rank_in_language``, ``rank_in_pool``: what a run keeps in ``ranks.<benchmark>.parquet``.
+    """
+    blocks = benchmark.blocks()
+    in_language, in_pool = rank(query_embeddings, candidate_embeddings, benchmark.relevant,
+                                [blocks[language] for language in benchmark.languages])
+    rows, columns = np.nonzero(benchmark.relevant >= 0)
+    queries = benchmark.queries.iloc[rows]
+    return pd.DataFrame({
+        "question": queries["question"].to_numpy(), "article": queries["article"].to_numpy(),
+        "query_language": queries["language"].to_numpy(),
+        "language": np.array(benchmark.languages)[columns],
+        "rank_in_language": in_language[rows, columns], "rank_in_pool": in_pool[rows, columns]})
+
+
+def evaluate(model, benchmark, dtype=torch.float32):
+    """Encode a benchmark once and rank it.
+
+    Returns
+    -------
+    (DataFrame, dict)
+        The ranks table (`rank_benchmark`), and the encoder's counts for queries and candidates.
+    """
+    prompts = encoders.Prompts()
+    queries, query_counts = encoders.encode(
+        model, benchmark.queries["text"].tolist(), prompts.query, dtype, description="queries")
+    candidates, candidate_counts = encoders.encode(
+        model, benchmark.candidates["text"].tolist(), prompts.passage, dtype, description="candidates")
+    table = rank_benchmark(benchmark, queries, candidates)
+    return table, {"queries": query_counts, "candidates": candidate_counts}

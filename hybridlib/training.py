@@ -1,0 +1,200 @@
+"""Corpus, sampler and settings to a run folder, by sentence-transformers' own trainer."""
+
+import json
+import logging
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+
+from hybridlib import encoders, runs
+from hybridlib.losses import info_nce
+from hybridlib.sampling import LanguageBatchSampler, PairDataset
+
+logger = logging.getLogger(__name__)
+
+
+class _Trainer(SentenceTransformerTrainer):
+    """The library's trainer, with our batches instead of those of a materialised dataset."""
+
+    def __init__(self, *, sampler, **kwargs):
+        self.sampler = sampler
+        super().__init__(**kwargs)
+
+    def get_train_dataloader(self):
+        pairs = PairDataset(self.sampler.corpora)
+        loader = DataLoader(pairs, batch_sampler=self.sampler, collate_fn=self.data_collator)
+        self._train_dataloader = self.accelerator.prepare(loader)
+        return self._train_dataloader
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        # In order, so that the validation loss has the same in-batch negatives each time.
+        loader = DataLoader(self.eval_dataset, self.args.eval_batch_size, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loader)
+
+
+class _Progress(TrainerCallback):
+    """One bar with the step, the loss and the time left."""
+
+    def __init__(self, description):
+        self.description = description
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.description, unit="step")
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if "loss" in logs:
+            self.bar.set_postfix(loss=f"{logs['loss']:.3f}")
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.bar.update(state.global_step - self.bar.n)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.bar.close()
+
+
+def freeze(model, trainable_layers):
+    """Freeze the token embeddings and all but the top ``trainable_layers`` layers; None trains everything.
+
+    Returns
+    -------
+    int
+        Number of parameters that are trained.
+
+    Raises
+    ------
+    ValueError
+        If the model has fewer layers.
+    """
+    if trainable_layers is not None:
+        layer_of = {name: int(found[1]) for name, _ in model.named_parameters()
+                    if (found := re.search(r"\.layer\.(\d+)\.", name))}
+        count = max(layer_of.values(), default=-1) + 1
+        if trainable_layers > count:
+            raise ValueError(f"trainable_layers is {trainable_layers}, the encoder has {count} layers")
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = layer_of.get(name, -1) >= count - trainable_layers
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _last_checkpoint(folder):
+    """The newest whole checkpoint under ``folder``; None without one. The trainer writes its state last."""
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")
+             if state.read_text("utf-8").rstrip().endswith("}")]
+    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
+    """Fine-tune an encoder under one sampling, and leave a run folder.
+
+    A finished folder with these settings is returned as it is. An unfinished one is taken up at its last
+    checkpoint, with the same losses as if it had never stopped.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder; ``.<name>.tmp`` beside it is used until the run is whole.
+    settings : dict
+        ``encoder``, ``sampling``, ``alpha``, ``seed``, ``languages``, ``pair_per_batch``, ``when_unable``,
+        ``hard_negatives``, ``batch_size``, ``steps``, ``temperature``, ``learning_rate``, ``weight_decay``,
+        ``warmup_steps``, ``max_length``, ``trainable_layers``, ``eval_steps``, ``patience``, ``precision``
+        ("bf16", "fp32", or "auto": bf16 where the device is fast at it), and whatever names the data; written
+        to ``settings.json``.
+    corpora : list of ParallelCorpus
+        The training sets.
+    selection : Dataset with columns ``query`` and ``passage``
+        The checkpoint with the lowest loss on it is kept.
+    device : str
+        "cpu" or "cuda".
+    callbacks : sequence of TrainerCallback
+        Further callbacks of the trainer.
+
+    Returns
+    -------
+    Path
+        The run folder.
+    """
+    folder = Path(folder)
+    if runs.is_complete(folder, settings):
+        return folder
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("device is 'cuda' and no CUDA device is there; set device: cpu")
+    sampler = LanguageBatchSampler(
+        corpora, settings["sampling"], settings["languages"], settings["batch_size"], settings["steps"],
+        settings["seed"], alpha=settings["alpha"] if settings["sampling"] == "Hybrid" else None,
+        pair_per_batch=settings["pair_per_batch"], when_unable=settings["when_unable"],
+        negatives=settings["hard_negatives"])
+    started = time.monotonic()
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    if not runs.is_complete(temporary, settings):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        runs.write_json(temporary / "settings.json", settings)
+    checkpoints = temporary / "checkpoints"
+
+    model, source = encoders.load(settings["encoder"], settings["max_length"])
+    model = model.to(device)
+    trained = freeze(model, settings["trainable_layers"])
+    bf16 = settings["precision"] == "bf16" or (
+        settings["precision"] == "auto" and encoders.has_fast_bfloat16(device))
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(checkpoints), use_cpu=device == "cpu", bf16=bf16, seed=settings["seed"],
+        max_steps=settings["steps"], per_device_train_batch_size=settings["batch_size"],
+        per_device_eval_batch_size=min(len(selection), 128), learning_rate=settings["learning_rate"],
+        weight_decay=settings["weight_decay"], warmup_steps=settings["warmup_steps"],
+        prompts={"query": encoders.Prompts.query, "passage": encoders.Prompts.passage,
+                 "negative": encoders.Prompts.passage},
+        eval_strategy="steps", eval_steps=settings["eval_steps"], save_strategy="steps",
+        save_steps=settings["eval_steps"], save_total_limit=2, load_best_model_at_end=True,
+        metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=1, logging_first_step=True,
+        report_to="none", disable_tqdm=True, dataloader_pin_memory=device != "cpu")
+    trainer = _Trainer(
+        model=model, args=arguments, sampler=sampler, eval_dataset=selection,
+        loss=info_nce(model, settings["temperature"]),
+        callbacks=[_Progress(folder.name), EarlyStoppingCallback(settings["patience"]), *callbacks])
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+
+    # The trainer only logs an error when it cannot load the best checkpoint: make sure that this is it.
+    best, restored = trainer.state.best_metric, trainer.evaluate()["eval_loss"]
+    if abs(best - restored) > 1e-4 * max(1, abs(best)):
+        raise RuntimeError(f"{folder.name}: the best checkpoint has validation loss {best}, the model that was "
+                           f"restored has {restored}")
+    history = pd.DataFrame(trainer.state.log_history)
+    losses = history.loc[history["loss"].notna(), ["step", "loss", "learning_rate"]]
+    losses = losses.merge(history.loc[history["eval_loss"].notna(), ["step", "eval_loss"]]
+                          .drop_duplicates("step"), on="step", how="left")
+    losses = losses.merge(pd.DataFrame(sampler.log()), on="step", how="left")
+    losses.to_csv(temporary / "losses.csv", index=False)
+    model.float().cpu().save(str(temporary / "model"), create_model_card=False)
+    runs.write_json(temporary / "manifest.json", runs.manifest(
+        started, encoder=source, device=device, precision="bf16" if bf16 else "fp32", trained_parameters=trained,
+        steps_run=int(losses["step"].max()), best_step=_best_step(trainer.state),
+        best_validation_loss=best))
+    shutil.rmtree(checkpoints)
+    runs.publish(temporary, folder)
+    return folder
+
+
+def _best_step(state):
+    return int(state.best_model_checkpoint.rsplit("-", 1)[1])
+
+
+def selection_of(corpus, language="en"):
+    """The selection set of a corpus: its pairs in one language, in order (the paper reads English only)."""
+    groups = [g for g in range(len(corpus)) if corpus.has(corpus.query, language)[g]
+              and corpus.has(corpus.passage, language)[g]]
+    return Dataset.from_list([corpus.pair(g, language, language) for g in groups])
+
+
+def read_settings(folder):
+    """The settings of a run folder."""
+    return json.loads(Path(folder, "settings.json").read_text("utf-8"))
