@@ -263,7 +263,7 @@ def _corpus(name, records):
                               ("negatives", pa.list_(pa.string())))))
 
 
-def read_groups(path, name=None, languages=None):
+def read_groups(path, name=None, languages=None, ids="given"):
     """Read and check a file in the groups format.
 
     Parameters
@@ -273,22 +273,28 @@ def read_groups(path, name=None, languages=None):
         What the corpus is called in logs; by default the file's name up to its first dot.
     languages : sequence of str, optional
         Languages that every group must have on both sides; by default a group may lack any.
+    ids : {"given", "lines"}
+        "lines" puts ``<name>:<line number>`` in place of the file's ids, for data whose ids are not unique.
 
     Raises
     ------
     CorpusError
         Every problem found, as ``file:line: reason``.
     """
+    name = name or Path(path).name.split(".")[0]
     records, problems, seen = [], [], {}
     for line, record, problem in _lines(path):
         if problem:
             problems.append(f"{path}:{line}: {problem}")
             continue
         found = []
+        if ids == "lines":
+            record["id"] = f"{name}:{line}"
         if not isinstance(record.get("id"), str) or not record["id"]:
             found.append("field 'id' is missing or not text")
         elif (first := seen.setdefault(record["id"], line)) != line:
-            found.append(f"duplicate id {record['id']!r}, also at line {first}")
+            found.append(f"duplicate id {record['id']!r}, also at line {first} (if the ids mean nothing, read "
+                         "the file with ids: lines)")
         for field in ("query", "passage"):
             found += _text_problems(field, record.get(field), languages)
         for language, texts in (record.get("negatives") or {}).items():
@@ -300,7 +306,7 @@ def read_groups(path, name=None, languages=None):
         problems.append(f"{path}: the file has no groups")
     if problems:
         raise CorpusError(problems)
-    return _corpus(name or Path(path).name.split(".")[0], records)
+    return _corpus(name, records)
 
 
 def groups_of(articles, name):

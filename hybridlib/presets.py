@@ -74,7 +74,7 @@ class Preset:
         name = entry.get("name", path.name.split(".")[0])
         if entry["format"] == "articles":
             return corpus.groups_of(corpus.read_articles(path), name)
-        return corpus.read_groups(path, name)
+        return corpus.read_groups(path, name, ids=entry.get("ids", "given"))
 
     @cached_property
     def _split(self):

@@ -1,0 +1,43 @@
+# GNU make and Python 3.11 or later are all that must be there already.
+PYTHON ?= python3
+PRESET ?= mini
+DATA ?=
+SEED ?= 0
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help reproduce test lab lock figures clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo
+	@echo 'make reproduce PRESET=mini|xquad  DATA=<folder of the data>  SEED="0 1 2"'
+
+# The environment is remade when the pinned set changes.
+$(VENV)/.made: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+reproduce: $(VENV)/.made  ## run the notebooks in order; prints the result table beside the paper's
+	$(BIN)/python -m hybridlib.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED)
+
+test: $(VENV)/.made  ## lint, unit tests and doctests, then the notebooks themselves
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=900 -p no:doctest notebooks
+
+lab: $(VENV)/.made  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+lock: $(VENV)/.made  ## resolve pyproject.toml's dependencies into requirements.txt and environment.yml
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --no-annotate --output-file requirements.txt pyproject.toml
+	$(BIN)/python tests/environment.py
+
+clean:  ## remove the environment and all runs
+	rm -rf $(VENV) runs

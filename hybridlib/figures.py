@@ -1,0 +1,196 @@
+"""Numbers to pictures, in one style: the same colour for a system everywhere, safe for colour-blind readers."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.lines import Line2D
+
+from hybridlib import evidence
+from hybridlib.corpus import LANGUAGES
+
+FOLDER = Path(__file__).resolve().parent.parent / "figures"
+# Okabe and Ito 2008.
+COLOURS = {"untrained": "#8C8C8C", "X-X": "#D55E00", "X-Y": "#0072B2", "Hybrid": "#009E73",
+           "X-X mixed": "#CC79A7"}
+LANGUAGE_COLOURS = dict(zip(LANGUAGES, sns.color_palette("husl", len(LANGUAGES)), strict=True))
+SETTING_NAMES = {"monolingual AP": "monolingual", "crosslingual AP": "cross-lingual",
+                 "multilingual AP": "multilingual"}
+
+
+def use_style():
+    """Set the style of all figures: sized to be read at the width of a column."""
+    sns.set_theme(style="whitegrid", context="paper", font_scale=1.1, rc={
+        "figure.dpi": 110, "savefig.dpi": 160, "axes.titlesize": 11, "axes.titleweight": "bold",
+        "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+        "grid.linewidth": 0.5, "legend.frameon": False, "savefig.bbox": "tight"})
+
+
+def save(figure, preset, name):
+    """Write ``figures/<preset>/<name>.png``; returns the path."""
+    path = FOLDER / preset / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+def batches(samplers, steps):
+    """The paper's Figure 2 from real batches: each item's query above its passage, coloured by language.
+
+    Parameters
+    ----------
+    samplers : dict of name to LanguageBatchSampler
+    steps : sequence of int
+        Which batches to draw, one row of blocks each.
+    """
+    figure, axes = plt.subplots(1, len(samplers), figsize=(8.2, 0.62 * len(steps) + 1.1), sharey=True)
+    present = set()
+    for axis, (name, sampler) in zip(axes, samplers.items(), strict=True):
+        for row, step in enumerate(steps):
+            for column, pair in enumerate(sampler.batch(step)):
+                for offset, language in ((0, pair.query_language), (0.36, pair.passage_language)):
+                    axis.add_patch(plt.Rectangle((column, row + offset), 0.86, 0.32,
+                                                 color=LANGUAGE_COLOURS[language], lw=0))
+                    present.add(language)
+        axis.set(xlim=(-0.5, sampler.batch_size + 0.5), ylim=(len(steps) - 0.15, -0.25), xticks=[],
+                 yticks=np.arange(len(steps)) + 0.34, xlabel=f"{sampler.batch_size} pairs of a batch")
+        axis.set_yticklabels([f"batch {step + 1}" for step in steps])
+        axis.set_title(name, color=COLOURS[name])
+        axis.grid(False)
+        sns.despine(ax=axis, left=True, bottom=True)
+    handles = [Line2D([], [], marker="s", ls="", color=LANGUAGE_COLOURS[x], label=x) for x in LANGUAGES
+               if x in present]
+    figure.legend(handles=handles, loc="lower center", ncol=len(handles), handletextpad=0, columnspacing=0.9,
+                  bbox_to_anchor=(0.5, -0.09))
+    return figure
+
+
+def losses(tables, title):
+    """Training loss per step and validation loss, for the runs of one or more samplings.
+
+    Parameters
+    ----------
+    tables : dict of sampling to list of DataFrame (the ``losses.csv`` of its seeds)
+    title : str
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 2.9))
+    for name, runs in tables.items():
+        for number, run in enumerate(runs):
+            label = name if number == 0 else None
+            left.plot(run["step"], run["loss"], lw=0.5, alpha=0.35, color=COLOURS[name])
+            smooth = run["loss"].rolling(9, center=True, min_periods=1).mean()
+            left.plot(run["step"], smooth, color=COLOURS[name], label=label)
+            checked = run.dropna(subset="eval_loss")
+            right.plot(checked["step"], checked["eval_loss"], "o-", ms=4, color=COLOURS[name], label=label)
+    left.set(xlabel="step", ylabel="training loss (nats)", ylim=(0, None))
+    right.set(xlabel="step", ylabel="validation loss, English (nats)")
+    left.set_title(title)
+    if len(tables) > 1:
+        right.legend()
+    figure.tight_layout()
+    return figure
+
+
+def headline(results, paper, title):
+    """mAP of every system in the three settings, with 95 % intervals over articles; the paper's as diamonds.
+
+    Parameters
+    ----------
+    results : DataFrame (see `hybridlib.presets.Preset.results`)
+    paper : DataFrame (see `hybridlib.paper.headline`)
+    title : str
+    """
+    systems = list(dict.fromkeys(results["system"]))
+    figure, axes = plt.subplots(1, 3, figsize=(8.2, 2.7), sharey=True)
+    for axis, (measure, name) in zip(axes, SETTING_NAMES.items(), strict=True):
+        draws = evidence.bootstrap(results, measure, draws=2000)
+        for row, system in enumerate(systems):
+            low, high = evidence.interval(draws[system])
+            axis.plot([low, high], [row, row], color=COLOURS[system], lw=5, alpha=0.3, solid_capstyle="butt")
+            value = _macro(results, system, measure)
+            axis.plot(value, row, "o", color=COLOURS[system], ms=7)
+            axis.annotate(f"{value:.3f}", (value, row), (0, 7), textcoords="offset points", ha="center",
+                          fontsize=8)
+            if system in paper.index:
+                axis.plot(paper.loc[system, measure], row, "D", mfc="white", mec=COLOURS[system], ms=5)
+        axis.set(xlabel=f"{name} mAP", yticks=range(len(systems)), ylim=(len(systems) - 0.5, -0.7))
+        axis.set_yticklabels(systems)
+        axis.margins(x=0.12)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    handles = [Line2D([], [], marker="o", ls="", color="#555", label="ours, 95 % interval over articles"),
+               Line2D([], [], marker="D", ls="", mfc="white", mec="#555", label="paper, XLM-R on XQuAD-R")]
+    figure.legend(handles=handles, loc="lower center", ncol=2, bbox_to_anchor=(0.5, -0.07))
+    figure.tight_layout()
+    return figure
+
+
+def _macro(results, system, measure):
+    rows = results[results["system"] == system]
+    return rows.groupby("query_language")[measure].mean().mean()
+
+
+def rank_distance(results, paper, title, unseen=("el", "vi")):
+    """Rank distance per query language as a share of X-X's mean, so that pools of any size compare.
+
+    Parameters
+    ----------
+    results : DataFrame (see `hybridlib.presets.Preset.results`)
+    paper : DataFrame, query languages (and ``mean``) by samplings (see `hybridlib.paper.by_language`)
+    title : str
+    unseen : sequence of str
+        Languages that were never trained on; marked with a star.
+    """
+    systems = [s for s in ("X-X", "X-Y", "Hybrid") if s in set(results["system"])]
+    ours = results.groupby(["query_language", "system"])["rank distance"].mean().unstack()[systems]
+    ours.loc["mean"] = ours.mean()
+    order = [*ours.index.drop("mean"), "mean"]
+    figure, axis = plt.subplots(figsize=(8.2, 2.9))
+    width = 0.26
+    for number, system in enumerate(systems):
+        places = np.arange(len(order)) + (number - 1) * width
+        share = ours.loc[order, system] / ours.loc["mean", "X-X"]
+        axis.bar(places, share, width * 0.92, color=COLOURS[system], label=system)
+        theirs = paper.reindex(order)[system] / paper.loc["mean", "X-X"]
+        axis.plot(places, theirs, "D", mfc="white", mec="black", mew=0.8, ms=4,
+                  label="paper, XLM-R" if number == len(systems) - 1 else None)
+    axis.axhline(1, color="#555", lw=0.8, ls=":")
+    axis.set(xticks=range(len(order)), ylabel="rank distance\n(X-X's mean = 1)", xlabel="query language "
+             "(* never trained on)")
+    axis.set_xticklabels([f"{x}*" if x in unseen else x for x in order])
+    axis.grid(axis="x", visible=False)
+    axis.set_title(title)
+    axis.legend(ncol=4, loc="upper right")
+    figure.tight_layout()
+    return figure
+
+
+def pool_ranks(ranks_by_system, title):
+    """Where the relevant sentences stand in the pool: same language as the query against the others.
+
+    Parameters
+    ----------
+    ranks_by_system : dict of system to ranks table (see `hybridlib.ranking.rank_benchmark`)
+    title : str
+    """
+    figure, axis = plt.subplots(figsize=(8.2, 2.7))
+    for row, (system, ranks) in enumerate(ranks_by_system.items()):
+        same = ranks["language"] == ranks["query_language"]
+        medians = []
+        for offset, rows, filled in ((-0.14, ranks[same], True), (0.14, ranks[~same], False)):
+            quartiles = rows["rank_in_pool"].quantile([0.25, 0.5, 0.75]).to_numpy()
+            axis.plot(quartiles[[0, 2]], [row + offset] * 2, color=COLOURS[system], lw=5, alpha=0.3,
+                      solid_capstyle="butt")
+            axis.plot(quartiles[1], row + offset, "o", color=COLOURS[system], ms=7,
+                      mfc=COLOURS[system] if filled else "white")
+            medians.append(quartiles[1])
+    axis.set(xscale="log", xlabel="rank of the relevant sentence in the pool of all languages "
+             "(median, middle half)", yticks=range(len(ranks_by_system)))
+    axis.set_yticklabels(ranks_by_system)
+    axis.invert_yaxis()
+    axis.set_title(title)
+    axis.legend(handles=[Line2D([], [], marker="o", ls="", color="#555", label="in the query's language"),
+                         Line2D([], [], marker="o", ls="", color="#555", mfc="white",
+                                label="in another language")], loc="lower right")
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,48 @@
+"""The paper's own numbers (arXiv 2408.10536), to stand beside ours. Facts read from its tables."""
+
+from pathlib import Path
+
+import pandas as pd
+
+FOLDER = Path(__file__).resolve().parent.parent / "data" / "paper"
+# Our columns (hybridlib.metrics.per_query) -> the paper's setting and metric.
+COLUMNS = {"monolingual AP": ("monolingual", "mAP"), "monolingual R@1": ("monolingual", "R@1"),
+           "crosslingual AP": ("cross-lingual", "mAP"), "crosslingual R@1": ("cross-lingual", "R@1"),
+           "multilingual AP": ("multilingual", "mAP"), "multilingual R@10": ("multilingual", "R@10")}
+MODELS = ("XLM-R", "LaBSE")
+
+
+def candidate_counts(dataset="XQuAD-R"):
+    """Published numbers of queries and candidates per language (Tables 10 and 11), indexed by language."""
+    table = pd.read_csv(FOLDER / "evaluation_data.csv")
+    return table[table["dataset"] == dataset].set_index("language")[["queries", "candidates"]]
+
+
+def by_language(measure, dataset="XQuAD-R", model="XLM-R"):
+    """One measure per query language and sampling (Tables 3 to 8).
+
+    Parameters
+    ----------
+    measure : str
+        A key of `COLUMNS`, or ``"rank distance"``.
+
+    Returns
+    -------
+    DataFrame
+        Rows are query languages, with a last row ``mean``; columns the samplings X-X, X-Y, Hybrid.
+    """
+    if measure == "rank distance":
+        table, value = pd.read_csv(FOLDER / "rank_distance.csv"), "rank_distance"
+    else:
+        table, value = pd.read_csv(FOLDER / "retrieval.csv"), "value"
+        setting, metric = COLUMNS[measure]
+        table = table[(table["setting"] == setting) & (table["metric"] == metric)]
+    table = table[(table["dataset"] == dataset) & (table["model"] == model)]
+    table = table.pivot(index="query_language", columns="sampling", values=value)
+    order = [language for language in table.index if language != "mean"] + ["mean"]
+    return table.loc[order, ["X-X", "X-Y", "Hybrid"]]
+
+
+def headline(measures, dataset="XQuAD-R", model="XLM-R"):
+    """The means over languages (Tables 1 and 2): rows are samplings, columns the measures."""
+    return pd.DataFrame({m: by_language(m, dataset, model).loc["mean"] for m in measures})
