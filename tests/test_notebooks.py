@@ -1,0 +1,46 @@
+"""The notebooks as files, and proof that nbval's checks of them can fail."""
+
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from hybridlib.reproduce import notebooks
+
+HERE = ROOT / "tests" / "notebooks"
+PATHS = notebooks()
+
+
+def code(path):
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def test_they_are_numbered_in_the_order_they_run():
+    assert [path.name[:3] for path in PATHS] == [f"{n:02d}_" for n in range(1, len(PATHS) + 1)]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_committed_outputs_are_of_one_run_from_top_to_bottom(path):
+    cells = code(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+    checked = [cell for cell in cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    assert checked and all(cell.outputs for cell in checked), "a check of an empty output cannot fail"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_notebooks_tell_and_the_library_does(path):
+    lines = [len(cell.source.splitlines()) for cell in code(path)]
+    assert max(lines) <= 15 and sorted(lines)[len(lines) // 2] <= 8 and sum(lines) <= 200
+    assert "/home/" not in path.read_text() and "site-packages" not in path.read_text()
+
+
+@pytest.mark.parametrize(("name", "status"), [("holds", 0), ("output_differs", 1), ("assertion_fails", 1)])
+def test_nbval_fails_where_it_must(name, status):
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:doctest", "-p", "no:cacheprovider", "-q",
+               str(HERE / f"{name}.ipynb")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout

@@ -1,0 +1,60 @@
+"""Presets: pinned data, held-out selection, settings that name everything."""
+
+import re
+
+import pytest
+import yaml
+from conftest import ROOT, SHARED
+
+from hybridlib import corpus, runs
+from hybridlib.presets import Preset
+
+
+def test_the_corpus_is_the_pinned_one_and_clean():
+    config = yaml.safe_load((ROOT / "configs" / "mini.yaml").read_text())
+    entries = [*config["data"]["training"], config["data"]["selection"], config["data"]["benchmark"]]
+    paths = [ROOT / entry["file"] for entry in entries]
+    assert [runs.sha256(path) for path in paths] == [entry["sha256"] for entry in entries]
+    assert len(corpus.read_articles(*paths)) == 120
+
+
+def test_changed_data_is_refused(tmp_path):
+    (tmp_path / "data" / "mini").mkdir(parents=True)
+    for name in ("train", "selection", "test"):
+        (tmp_path / "data" / "mini" / f"{name}.jsonl").write_text("{}\n")
+    with pytest.raises(corpus.CorpusError, match="train.jsonl: sha256 is"):
+        Preset("mini", data=tmp_path).training_sets  # noqa: B018
+
+
+def test_unknown_presets_and_missing_folders():
+    with pytest.raises(ValueError, match="no preset 'maxi'; there are: mini, xquad"):
+        Preset("maxi")
+    with pytest.raises(ValueError, match="DATA=<folder>"):
+        Preset("xquad")
+    with pytest.raises(FileNotFoundError, match="docs.jsonl.gz: no such file"):
+        Preset("xquad", data="/nowhere").training_sets  # noqa: B018
+
+
+def test_settings_name_the_data_and_all_choices():
+    settings = Preset("mini").settings("Hybrid", 7)
+    assert (settings["sampling"], settings["alpha"], settings["seed"]) == ("Hybrid", 0.5, 7)
+    assert settings["data"][0][0] == "data/mini/train.jsonl" and len(settings["data"][0][1]) == 64
+    assert Preset("mini").settings("X-X", 7)["alpha"] == 1 and Preset("mini").settings("X-Y", 7)["alpha"] == 0
+    keys = {runs.key(Preset("mini").settings(name, seed)) for name in ("X-X", "X-Y") for seed in (0, 1)}
+    assert len(keys) == 4
+    assert re.fullmatch("Hybrid-s7", Preset("mini").run_folder("Hybrid", 7).name)
+
+
+def test_ranks_of_an_untrained_run_say_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train it first"):
+        Preset("mini", runs_folder=tmp_path).ranks("X-X", 0)
+
+
+@pytest.mark.skipif(not (SHARED / "train").is_dir(), reason="the training data is not at hand (../shared/data)")
+def test_selection_is_held_out_of_training():
+    preset = Preset("xquad", data=SHARED)
+    assert [len(c) for c in preset.training_sets[:2]] == [3273, 1874]
+    tydi = preset.training_sets[2]
+    held = preset.selection["passage"]
+    assert len(held) == len(set(held)) == 256
+    assert not set(held) & set(tydi.passage["en"].to_pylist())

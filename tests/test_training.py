@@ -1,0 +1,150 @@
+"""A run: the same after a kill, the best checkpoint really kept, what a folder holds."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from conftest import NINE, ROOT, group
+from sentence_transformers import SentenceTransformer
+
+from hybridlib import encoders, runs, training
+
+SCRIPT = """
+import json, os, signal, sys
+from transformers import TrainerCallback
+from hybridlib import corpus, training
+
+class Kill(TrainerCallback):
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == {step}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+settings = json.loads({settings!r})
+data = corpus.read_groups({data!r})
+training.train({folder!r}, settings, [data], training.selection_of(data.select(range(50, 60))), callbacks=[Kill()])
+"""
+
+
+@pytest.fixture
+def selection(complete_corpus):
+    return training.selection_of(complete_corpus.select(range(50, 60)))
+
+
+def train(folder, settings, corpus, selection, **options):
+    return training.train(folder, settings, [corpus], selection, **options)
+
+
+def test_a_killed_run_resumes_with_the_same_losses(tmp_path, tiny_settings, complete_corpus, selection,
+                                                   write_lines):
+    whole = train(tmp_path / "whole", tiny_settings, complete_corpus, selection)
+    data = write_lines("data.jsonl", [group(i, NINE, passage=0 if i == 1 else i) for i in range(60)])
+    step = random.Random().randrange(1, 12)  # any step must do
+    script = SCRIPT.format(step=step, settings=json.dumps(tiny_settings), data=str(data),
+                           folder=str(tmp_path / "killed"))
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False,
+                            env=os.environ | {"TQDM_DISABLE": "1", "PYTHONPATH": str(ROOT)})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    assert not (tmp_path / "killed").exists(), "a folder that exists is complete"
+    resumed = train(tmp_path / "killed", tiny_settings, complete_corpus, selection)
+    first, second = (pd.read_csv(folder / "losses.csv") for folder in (whole, resumed))
+    pd.testing.assert_frame_equal(first, second, check_exact=True, obj=f"losses, killed at step {step}")
+    weights = [SentenceTransformer(str(folder / "model"), device="cpu").state_dict() for folder in (whole, resumed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_what_a_run_folder_holds(tmp_path, tiny_settings, complete_corpus, selection):
+    folder = train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+    assert sorted(path.name for path in folder.iterdir()) == ["losses.csv", "manifest.json", "model",
+                                                              "settings.json"]
+    assert [path.name for path in tmp_path.glob(".*")] == [], "nothing temporary is left"
+    losses = pd.read_csv(folder / "losses.csv")
+    assert losses["step"].tolist() == list(range(1, 13))
+    assert losses.dropna(subset="eval_loss")["step"].tolist() == [4, 8, 12]
+    expected = list(training.sampler_of(tiny_settings, [complete_corpus]).log())
+    assert losses["languages"].tolist() == [row["languages"] for row in expected]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["encoder"] == tiny_settings["encoder"] and manifest["precision"] == "fp32"
+    best = losses.dropna(subset="eval_loss").set_index("step")["eval_loss"]
+    assert manifest["best_step"] == best.idxmin()
+    assert manifest["best_validation_loss"] == pytest.approx(best.min())
+
+
+def test_same_settings_are_reused_and_others_replace(tmp_path, tiny_settings, complete_corpus, selection):
+    folder = train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+    before = (folder / "manifest.json").stat().st_mtime_ns
+    train(folder, tiny_settings, complete_corpus, selection)
+    assert (folder / "manifest.json").stat().st_mtime_ns == before
+    train(folder, tiny_settings | {"seed": 4}, complete_corpus, selection)
+    assert (folder / "manifest.json").stat().st_mtime_ns != before
+    assert json.loads((folder / "settings.json").read_text())["seed"] == 4
+
+
+def diverging(settings):
+    """Settings under which the first checkpoint is the best: the learning rate is far too high."""
+    return settings | {"learning_rate": 0.5, "warmup_steps": 8, "steps": 12}
+
+
+def test_the_best_checkpoint_is_kept(tmp_path, tiny_settings, complete_corpus, selection):
+    folder = train(tmp_path / "run", diverging(tiny_settings), complete_corpus, selection)
+    losses = pd.read_csv(folder / "losses.csv").dropna(subset="eval_loss").set_index("step")["eval_loss"]
+    best = json.loads((folder / "manifest.json").read_text())["best_step"]
+    assert best == losses.idxmin() != losses.index[-1], "the case does not tell best from last"
+
+
+def test_a_best_checkpoint_that_was_not_restored_is_an_error(tmp_path, tiny_settings, complete_corpus, selection,
+                                                             monkeypatch):
+    monkeypatch.setattr(training._Trainer, "_load_best_model", lambda self: None)
+    with pytest.raises(RuntimeError, match="the best checkpoint has validation loss"):
+        train(tmp_path / "run", diverging(tiny_settings), complete_corpus, selection)
+    assert not (tmp_path / "run").exists()
+
+
+def test_early_stopping(tmp_path, tiny_settings, complete_corpus, selection):
+    settings = diverging(tiny_settings) | {"steps": 60, "patience": 1}
+    losses = pd.read_csv(train(tmp_path / "run", settings, complete_corpus, selection) / "losses.csv")
+    checked = losses.dropna(subset="eval_loss")["eval_loss"].tolist()
+    assert len(losses) < 60
+    assert checked[-1] >= min(checked[:-1]), "stopped though the last evaluation was the best"
+
+
+def test_frozen_layers_do_not_move(tmp_path, tiny_settings, complete_corpus, selection):
+    folder = train(tmp_path / "run", tiny_settings | {"trainable_layers": 1}, complete_corpus, selection)
+    before = encoders.load(tiny_settings["encoder"])[0].state_dict()
+    after = encoders.load(str(folder / "model"))[0].state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all(".layer.1." in name for name in moved)
+    with pytest.raises(ValueError, match="trainable_layers is 3, the encoder has 2 layers"):
+        training.freeze(encoders.load(tiny_settings["encoder"])[0], 3)
+
+
+def test_hard_negatives_reach_the_loss(tmp_path, tiny_settings, make_corpus, selection):
+    records = [group(i, NINE) | {"negatives": {x: [f"passage {i} {x} 1"] for x in NINE}} for i in range(60)]
+    corpus = make_corpus(records)
+    plain = train(tmp_path / "plain", tiny_settings, corpus, selection)
+    hard = train(tmp_path / "hard", tiny_settings | {"hard_negatives": True}, corpus, selection)
+    first = [pd.read_csv(folder / "losses.csv")["loss"][0] for folder in (plain, hard)]
+    assert first[1] > first[0] + 0.1, "more candidates make the first loss larger"
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path):
+    for step, state in ((4, "{}"), (8, '{"log_history": [')):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-12").mkdir()
+    assert training._last_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
+    assert training._last_checkpoint(tmp_path / "checkpoint-12") is None
+
+
+def test_a_missing_device_stops(tmp_path, tiny_settings, complete_corpus, selection):
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is there")
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        train(tmp_path / "run", tiny_settings, complete_corpus, selection, device="cuda")
+    assert not runs.is_complete(tmp_path / "run", tiny_settings)
