@@ -9,6 +9,7 @@ import re
 import sys
 import unicodedata
 from collections import defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,21 @@ IDENTIFIED = 0.99  # of the sentences where it is sure
 LENGTH_RATIO = {"ar": (0.5, 1.4), "de": (0.75, 1.8), "el": (0.75, 1.8), "es": (0.75, 1.8), "hi": (0.55, 1.6),
                 "ru": (0.6, 1.7), "th": (0.45, 1.5), "tr": (0.6, 1.7), "vi": (0.6, 1.6), "zh": (0.15, 0.5)}
 NUMBERS_AGREE = 1.0  # of the sentences
-NEIGHBOUR = 0.95  # of the sentences, for every ordered pair of languages
+NEIGHBOUR = 0.95  # of the sentences, for every ordered pair of languages, or …
+# … what the professional translations of XQuAD-R's 787 distinct answer sentences reach in the same check, where that
+# is less (`tests/professional.py` prints it): some pairs are hard for the encoder whatever the translation.
+PROFESSIONAL = {
+    ("ar", "th"): 0.573, ("ar", "tr"): 0.913, ("ar", "zh"): 0.927, ("de", "th"): 0.594, ("de", "tr"): 0.926,
+    ("de", "zh"): 0.946, ("el", "th"): 0.587, ("el", "tr"): 0.925, ("el", "zh"): 0.928, ("en", "th"): 0.623,
+    ("en", "tr"): 0.945, ("es", "th"): 0.602, ("es", "tr"): 0.936, ("es", "zh"): 0.947, ("hi", "th"): 0.609,
+    ("hi", "tr"): 0.937, ("hi", "zh"): 0.944, ("ru", "ar"): 0.949, ("ru", "th"): 0.594, ("ru", "tr"): 0.919,
+    ("ru", "zh"): 0.945, ("th", "ar"): 0.575, ("th", "de"): 0.611, ("th", "el"): 0.588, ("th", "en"): 0.634,
+    ("th", "es"): 0.611, ("th", "hi"): 0.606, ("th", "ru"): 0.599, ("th", "tr"): 0.570, ("th", "vi"): 0.598,
+    ("th", "zh"): 0.595, ("tr", "ar"): 0.916, ("tr", "de"): 0.933, ("tr", "el"): 0.919, ("tr", "en"): 0.942,
+    ("tr", "es"): 0.937, ("tr", "hi"): 0.931, ("tr", "ru"): 0.931, ("tr", "th"): 0.570, ("tr", "vi"): 0.931,
+    ("tr", "zh"): 0.904, ("vi", "th"): 0.583, ("vi", "tr"): 0.928, ("zh", "ar"): 0.917, ("zh", "de"): 0.949,
+    ("zh", "el"): 0.922, ("zh", "hi"): 0.939, ("zh", "ru"): 0.949, ("zh", "th"): 0.556, ("zh", "tr"): 0.902,
+    ("zh", "vi"): 0.946,}
 DIFFICULTY = (0.55, 0.97)  # monolingual mAP of the untrained encoder
 UNDER_ENGLISH = 0.12  # by how much it may lie under that of English
 _MARKUP = re.compile(r"<[a-z/]|&[a-z]+;|\*\*|\[\d|https?:|\{\{|  ")
@@ -168,9 +183,10 @@ def neighbours(articles, model, languages=LANGUAGES, dtype=encoders.torch.float3
             table.loc[x, y] = right.mean()
             for i in np.flatnonzero(~right):
                 missed[names[i]].append(f"{x}>{y}")
-            if right.mean() < NEIGHBOUR:
+            bound = min(NEIGHBOUR, PROFESSIONAL.get((x, y), 1))
+            if right.mean() < bound:
                 problems.append(f"{x} to {y}: {right.mean():.1%} of the sentences find their translation, the "
-                                f"bound is {NEIGHBOUR:.0%}")
+                                f"bound is {bound:.1%}")
     table.attrs["missed"] = dict(sorted(missed.items(), key=lambda item: -len(item[1])))
     return table, problems
 
@@ -179,8 +195,20 @@ def words(text, language):
     """Words of a text for BM25 and overlap; character pairs where a script has no spaces (zh, th)."""
     if language in ("zh", "th"):
         kept = [c for c in text if unicodedata.category(c)[0] in "LMN"]
-        return [a + b for a, b in zip(kept, kept[1:], strict=False)]
+        return [a + b for a, b in pairwise(kept)]
     return re.findall(r"[\w\u0300-\u036f\u0900-\u097f]+", text.lower())
+
+
+def shared_words(articles, languages=LANGUAGES):
+    """Mean share of a question's words that stand in its answer sentence, per language."""
+    shares = defaultdict(list)
+    for article in articles:
+        for question in article["questions"]:
+            for language in languages:
+                asked = set(words(question["text"][language], language))
+                answer = words(article["sentences"][language][question["answer"]], language)
+                shares[language].append(len(asked.intersection(answer)) / max(1, len(asked)))
+    return {language: float(np.mean(values)) for language, values in shares.items()}
 
 
 def bm25(benchmark):
@@ -213,14 +241,7 @@ def difficulty(articles, model, languages=LANGUAGES, dtype=encoders.torch.float3
     table.columns = ["encoder mAP"]
     table["BM25 mAP"] = pd.Series(bm25(benchmark))
     table["gap"] = table["encoder mAP"] - table["BM25 mAP"]
-    overlap = defaultdict(list)
-    for article in articles:
-        for question in article["questions"]:
-            for x in languages:
-                asked = set(words(question["text"][x], x))
-                answer = set(words(article["sentences"][x][question["answer"]], x))
-                overlap[x].append(len(asked & answer) / max(1, len(asked)))
-    table["shared words"] = pd.Series({x: np.mean(values) for x, values in overlap.items()})
+    table["shared words"] = pd.Series(shared_words(articles, languages))
 
     problems = []
     for language, row in table.iterrows():

@@ -61,7 +61,7 @@ def _lines(path):
     with opened as file:
         number = 0
         try:
-            for number, line in enumerate(file, 1):  # noqa: B007 (named in the message below)
+            for number, line in enumerate(file, 1):
                 try:
                     record = json.loads(line)
                 except json.JSONDecodeError as error:

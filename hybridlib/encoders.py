@@ -6,7 +6,6 @@ The default encoder is multilingual-e5-small (Wang et al. 2024, arXiv 2402.05672
 
 import copy
 import importlib.metadata
-import logging
 import struct
 import tempfile
 from dataclasses import dataclass

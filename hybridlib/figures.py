@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "figures"
 # Okabe and Ito 2008.
 COLOURS = {"untrained": "#8C8C8C", "X-X": "#D55E00", "X-Y": "#0072B2", "Hybrid": "#009E73",
            "X-X mixed": "#CC79A7"}
-LANGUAGE_COLOURS = dict(zip(LANGUAGES, sns.color_palette("husl", len(LANGUAGES)), strict=True))
+LANGUAGE_COLOURS = dict(zip(LANGUAGES, sns.husl_palette(len(LANGUAGES), s=0.7, l=0.75), strict=True))
 SETTING_NAMES = {"monolingual AP": "monolingual", "crosslingual AP": "cross-lingual",
                  "multilingual AP": "multilingual"}
 
@@ -35,7 +35,7 @@ def save(figure, preset, name):
     return path
 
 
-def batches(samplers, steps):
+def batches(samplers, steps, pairs=10):
     """The paper's Figure 2 from real batches: each item's query above its passage, coloured by language.
 
     Parameters
@@ -43,26 +43,25 @@ def batches(samplers, steps):
     samplers : dict of name to LanguageBatchSampler
     steps : sequence of int
         Which batches to draw, one row of blocks each.
+    pairs : int
+        How many items of each batch to draw.
     """
-    figure, axes = plt.subplots(1, len(samplers), figsize=(8.2, 0.62 * len(steps) + 1.1), sharey=True)
-    present = set()
-    for axis, (name, sampler) in zip(axes, samplers.items(), strict=True):
+    figure, axes = plt.subplots(1, len(samplers), figsize=(8.2, 0.58 * len(steps) + 0.8), sharey=True, squeeze=False)
+    for axis, (name, sampler) in zip(axes[0], samplers.items(), strict=True):
         for row, step in enumerate(steps):
-            for column, pair in enumerate(sampler.batch(step)):
-                for offset, language in ((0, pair.query_language), (0.36, pair.passage_language)):
-                    axis.add_patch(plt.Rectangle((column, row + offset), 0.86, 0.32,
+            for column, pair in enumerate(sampler.batch(step)[:pairs]):
+                for offset, language in ((0, pair.query_language), (0.4, pair.passage_language)):
+                    axis.add_patch(plt.Rectangle((column, row + offset), 0.92, 0.38,
                                                  color=LANGUAGE_COLOURS[language], lw=0))
-                    present.add(language)
-        axis.set(xlim=(-0.5, sampler.batch_size + 0.5), ylim=(len(steps) - 0.15, -0.25), xticks=[],
-                 yticks=np.arange(len(steps)) + 0.34, xlabel=f"{sampler.batch_size} pairs of a batch")
+                    # The code as well as the colour: eleven colours are more than an eye can tell apart.
+                    axis.text(column + 0.46, row + offset + 0.19, language, ha="center", va="center", fontsize=6.5)
+        axis.set(xlim=(-0.2, pairs + 0.1), ylim=(len(steps) - 0.1, -0.15), xticks=[],
+                 yticks=np.arange(len(steps)) + 0.39, xlabel=f"the first {pairs} of {sampler.batch_size} pairs")
         axis.set_yticklabels([f"batch {step + 1}" for step in steps])
         axis.set_title(name, color=COLOURS[name])
         axis.grid(False)
         sns.despine(ax=axis, left=True, bottom=True)
-    handles = [Line2D([], [], marker="s", ls="", color=LANGUAGE_COLOURS[x], label=x) for x in LANGUAGES
-               if x in present]
-    figure.legend(handles=handles, loc="lower center", ncol=len(handles), handletextpad=0, columnspacing=0.9,
-                  bbox_to_anchor=(0.5, -0.09))
+    figure.tight_layout()
     return figure
 
 
@@ -84,16 +83,16 @@ def losses(tables, title):
             checked = run.dropna(subset="eval_loss")
             right.plot(checked["step"], checked["eval_loss"], "o-", ms=4, color=COLOURS[name], label=label)
     left.set(xlabel="step", ylabel="training loss (nats)", ylim=(0, None))
-    right.set(xlabel="step", ylabel="validation loss, English (nats)")
-    left.set_title(title)
+    right.set(xlabel="step", ylabel="validation loss,\nEnglish (nats)", ylim=(0, None))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     if len(tables) > 1:
-        right.legend()
+        left.legend()
     figure.tight_layout()
     return figure
 
 
 def headline(results, paper, title):
-    """mAP of every system in the three settings, with 95 % intervals over articles; the paper's as diamonds.
+    """MAP of every system in the three settings, with 95 % intervals over articles; the paper's as diamonds.
 
     Parameters
     ----------
@@ -152,7 +151,7 @@ def rank_distance(results, paper, title, unseen=("el", "vi")):
         share = ours.loc[order, system] / ours.loc["mean", "X-X"]
         axis.bar(places, share, width * 0.92, color=COLOURS[system], label=system)
         theirs = paper.reindex(order)[system] / paper.loc["mean", "X-X"]
-        axis.plot(places, theirs, "D", mfc="white", mec="black", mew=0.8, ms=4,
+        axis.plot(places, theirs, ls="", marker="D", mfc="white", mec="black", mew=0.8, ms=4,
                   label="paper, XLM-R" if number == len(systems) - 1 else None)
     axis.axhline(1, color="#555", lw=0.8, ls=":")
     axis.set(xticks=range(len(order)), ylabel="rank distance\n(X-X's mean = 1)", xlabel="query language "
@@ -160,7 +159,10 @@ def rank_distance(results, paper, title, unseen=("el", "vi")):
     axis.set_xticklabels([f"{x}*" if x in unseen else x for x in order])
     axis.grid(axis="x", visible=False)
     axis.set_title(title)
-    axis.legend(ncol=4, loc="upper right")
+    handles, labels = axis.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: labels[i].startswith("paper"))
+    axis.legend([handles[i] for i in order], [labels[i] for i in order], ncol=4, loc="upper center",
+                bbox_to_anchor=(0.5, -0.24))
     figure.tight_layout()
     return figure
 
@@ -191,6 +193,7 @@ def pool_ranks(ranks_by_system, title):
     axis.set_title(title)
     axis.legend(handles=[Line2D([], [], marker="o", ls="", color="#555", label="in the query's language"),
                          Line2D([], [], marker="o", ls="", color="#555", mfc="white",
-                                label="in another language")], loc="lower right")
+                                label="in another language")], loc="upper center", ncol=2,
+                bbox_to_anchor=(0.5, -0.24))
     figure.tight_layout()
     return figure

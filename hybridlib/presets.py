@@ -103,6 +103,13 @@ class Preset:
         """The selection set, in English: a `datasets.Dataset` of query and passage."""
         return training.selection_of(self._split[1])
 
+    @property
+    def articles(self):
+        """All articles of the preset's files in the articles format; empty if it has none."""
+        data = self.config["data"]
+        entries = [*data["training"], data["selection"], data["benchmark"]]
+        return corpus.read_articles(*(self._path(e) for e in entries if e.get("format") == "articles"))
+
     @cached_property
     def benchmark(self):
         """The benchmark that every table of the preset is about."""
@@ -166,7 +173,7 @@ class Preset:
         model, source = encoders.load(model_name)
         model.to(self.device)
         wanted = self.config["precision"]
-        bf16 = wanted == "bf16" or wanted == "auto" and encoders.has_fast_bfloat16(self.device)
+        bf16 = wanted == "bf16" or (wanted == "auto" and encoders.has_fast_bfloat16(self.device))
         table, counts = ranking.evaluate(model, self.benchmark, torch.bfloat16 if bf16 else torch.float32)
         with runs.atomic(file) as temporary:
             table.to_parquet(temporary, index=False)

@@ -42,6 +42,7 @@ def execute(path, output, parameters, key):
     The output appears under its name only when the notebook ran to its end; what a failed one had written is
     left beside it as ``<name>.failed.ipynb``.
     """
+    import nbformat
     import papermill
 
     if output.is_file() and json.loads(output.read_text("utf-8"))["metadata"].get("hybridlib_key") == key:
@@ -52,7 +53,7 @@ def execute(path, output, parameters, key):
         path, failed, parameters=parameters, cwd=str(path.parent), kernel_name="python3", progress_bar=True)
     notebook.metadata["hybridlib_key"] = key
     with runs.atomic(output) as temporary:
-        papermill.iorw.write_ipynb(notebook, str(temporary))
+        nbformat.write(notebook, temporary)
     failed.unlink(missing_ok=True)
     return True
 

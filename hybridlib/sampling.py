@@ -128,7 +128,7 @@ class LanguageBatchSampler(BatchSampler):
             name, size = source.corpus.name, self.batch_size
             if sum(source.any_groups) == 0 and not source.crosslingual:
                 raise SamplingError(f"training set {name!r} has none of the languages {self.languages}")
-            if self.sampling == MIXED and not source.mixed or self.alpha and not source.monolingual:
+            if (self.sampling == MIXED and not source.mixed) or (self.alpha and not source.monolingual):
                 raise SamplingError(
                     f"training set {name!r} cannot serve {self.sampling}: no language has {size} groups with "
                     f"different passages to fill a batch (languages {source.corpus.languages})")

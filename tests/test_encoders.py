@@ -44,7 +44,8 @@ def test_embeddings_and_token_counts_equal_the_engines(packaged, engine, texts, 
 
 @pytest.mark.slow
 def test_tokenizer_normalises_like_the_engine(packaged, engine):
-    for text in ["ﬁne ①② ½", "ｆｕｌｌ　ｗｉｄｔｈ\ttab", "a  b   c", "  both ends  ", "zero\u200bwidth", "…—«»", "ά ώ Ω"]:
+    for text in ["ﬁne ①② ½", "ｆｕｌｌ　ｗｉｄｔｈ\ttab",
+                 "a  b   c", "  both ends  ", "zero\u200bwidth", "…—«»", "ά ώ Ω"]:
         ours = packaged.tokenizer("passage: " + text)["input_ids"]
         assert len(ours) == engine.token_count(text, False), text
 
