@@ -10,7 +10,7 @@ def rendered(requirements):
     pins = [line.strip() for line in requirements.splitlines() if line.strip() and line[0] not in "# -"]
     lines = ["# Written by `make lock` from requirements.txt: conda brings Python, pip the same pinned set.",
              "name: hybridlib", "channels: [conda-forge]", "dependencies:", "  - python=3.11", "  - pip",
-             "  - pip:", *(f'      - "{pin}"' for pin in pins), "      - --no-deps -e ."]
+             "  - pip:", *(f'      - "{pin}"' for pin in pins), "      - -e ."]
     return "\n".join(lines) + "\n"
 
 
