@@ -28,7 +28,7 @@ reproduce: $(VENV)/.made  ## run the notebooks in order; prints the result table
 test: $(VENV)/.made  ## lint, unit tests and doctests, then the notebooks themselves
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
-	TQDM_DISABLE=1 $(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=900 -p no:doctest notebooks
+	TQDM_DISABLE=1 $(BIN)/python -m pytest -o addopts= --nbval-lax --nbval-cell-timeout=900 notebooks
 
 lab: $(VENV)/.made  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -162,7 +162,8 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
         loss=info_nce(model, settings["temperature"]),
         callbacks=[_Progress(folder.name), EarlyStoppingCallback(settings["patience"]), *callbacks])
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+    checkpoint = _last_checkpoint(checkpoints)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     # The trainer only logs an error when it cannot load the best checkpoint: make sure that this is it.
     best, restored = trainer.state.best_metric, trainer.evaluate()["eval_loss"]

@@ -40,7 +40,7 @@ def test_notebooks_tell_and_the_library_does(path):
 
 @pytest.mark.parametrize(("name", "status"), [("holds", 0), ("output_differs", 1), ("assertion_fails", 1)])
 def test_nbval_fails_where_it_must(name, status):
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:doctest", "-p", "no:cacheprovider", "-q",
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "--nbval-lax", "-p", "no:cacheprovider",
                str(HERE / f"{name}.ipynb")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout

@@ -40,11 +40,12 @@ def train(folder, settings, corpus, selection, **options):
     return training.train(folder, settings, [corpus], selection, **options)
 
 
+@pytest.mark.parametrize("step", [random.Random().randrange(1, 4), random.Random().randrange(5, 12)],
+                         ids=["before the first checkpoint", "after it"])
 def test_a_killed_run_resumes_with_the_same_losses(tmp_path, tiny_settings, complete_corpus, selection,
-                                                   write_lines):
+                                                   write_lines, step):
     whole = train(tmp_path / "whole", tiny_settings, complete_corpus, selection)
     data = write_lines("data.jsonl", [group(i, NINE, passage=0 if i == 1 else i) for i in range(60)])
-    step = random.Random().randrange(1, 12)  # any step must do
     script = SCRIPT.format(step=step, settings=json.dumps(tiny_settings), data=str(data),
                            folder=str(tmp_path / "killed"))
     killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False,
