@@ -35,7 +35,7 @@ lab: $(VENV)/.made  ## open the notebooks in JupyterLab
 
 lock: $(VENV)/.made  ## resolve pyproject.toml's dependencies into requirements.txt and environment.yml
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	$(BIN)/pip-compile --quiet --all-extras --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --no-annotate --output-file requirements.txt pyproject.toml
 	$(BIN)/python tests/environment.py
 

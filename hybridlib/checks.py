@@ -237,7 +237,8 @@ def bm25(benchmark):
 def difficulty(articles, model, languages=LANGUAGES, dtype=torch.float32):
     """Untrained monolingual mAP and BM25's, and the share of a question's words that its answer has."""
     benchmark = of_articles(articles, "corpus", languages)
-    ranks, _ = ranking.evaluate(model, benchmark, dtype)
+    (embeddings,), _ = ranking.embed(encoders.Siblings([model], dtype), benchmark)
+    ranks = ranking.rank_benchmark(benchmark, *embeddings)
     table = metrics.per_language(metrics.per_query(ranks))[["monolingual AP"]].loc[list(languages)]
     table.columns = ["encoder mAP"]
     table["BM25 mAP"] = pd.Series(bm25(benchmark))

@@ -34,6 +34,15 @@ class Prompts:
     query: str = "query: "
     passage: str = "passage: "
 
+    @classmethod
+    def of(cls, model):
+        """The prompts that a model names for itself, as ``encode_query`` and ``encode_document`` would use them."""
+        own = model.prompts or {}
+        return cls(own.get("query", ""), next((own[x] for x in ("document", "passage", "corpus") if own.get(x)), ""))
+
+
+E5_PROMPTS = Prompts()
+
 
 def load(name=PACKAGED, max_length=MAX_LENGTH):
     """Load an encoder by name.
@@ -274,7 +283,95 @@ def has_fast_bfloat16(device):
     return capability.startswith("AVX512") and torch.cpu._is_avx512_bf16_supported()
 
 
+def in_bfloat16(precision, device):
+    """Whether to compute in bfloat16: ``precision`` is "bf16", "fp32", or "auto", which asks the device."""
+    return precision == "bf16" or (precision == "auto" and has_fast_bfloat16(device))
+
+
+class _Given(torch.nn.Module):
+    """Stands where a transformer's embeddings were: its input is embedded already."""
+
+    def forward(self, *args, inputs_embeds, **kwargs):
+        return inputs_embeds
+
+
+class Siblings(torch.nn.Module):
+    """Models to encode with together; those that were fine-tuned in their upper layers only share the lower ones.
+
+    What is shared is computed once for all of them: checkpoints of one encoder are evaluated together for
+    little more than the price of their own layers.
+
+    Parameters
+    ----------
+    models : iterable of SentenceTransformer
+        Taken one at a time. Copies are cast; the models themselves are left as they are.
+    dtype : torch.dtype
+        Precision of the forward pass.
+    shared : int
+        How many of the transformer's first layers, and its token embeddings, are the same in all models.
+
+    Raises
+    ------
+    ValueError
+        If they are not the same.
+    """
+
+    def __init__(self, models, dtype=torch.float32, shared=0):
+        super().__init__()
+        self.shared, self.lower, self.uppers = shared, None, torch.nn.ModuleList()
+        for model in models:
+            if not self.uppers:
+                self.tokenizer, self.max_seq_length, self.device = model.tokenizer, model.max_seq_length, model.device
+                original = model
+            if shared:
+                self._check(original, model, shared)
+            upper = copy.deepcopy(model)
+            if shared:
+                transformer = upper[0].auto_model
+                if self.lower is None:
+                    self.lower = copy.deepcopy(transformer).to(dtype)
+                    self.lower.encoder.layer = self.lower.encoder.layer[:shared]
+                transformer.embeddings = _Given()
+                transformer.encoder.layer = transformer.encoder.layer[shared:]
+            self.uppers.append(upper.to(dtype))
+        self.eval()
+
+    @staticmethod
+    def _check(first, other, shared):
+        first, other = first[0].auto_model, other[0].auto_model
+        for a, b in zip([first.embeddings, *first.encoder.layer[:shared]],
+                        [other.embeddings, *other.encoder.layer[:shared]], strict=True):
+            if not all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True)):
+                raise ValueError(f"the models do not share their token embeddings and first {shared} layers")
+
+    def forward(self, features):
+        """Tokenised texts to a list of embeddings, one (texts, width) per model."""
+        if not self.shared:
+            return [model(dict(features))["sentence_embedding"] for model in self.uppers]
+        mask = features["attention_mask"]
+        states = self.lower(**features).last_hidden_state
+        outputs = []
+        for model in self.uppers:
+            found = {"token_embeddings": model[0].auto_model(inputs_embeds=states, attention_mask=mask)[0],
+                     "attention_mask": mask}
+            for module in list(model)[1:]:
+                found = module(found)
+            outputs.append(found["sentence_embedding"])
+        return outputs
+
+
 def encode(model, texts, prompt, dtype=torch.float32, tokens_per_batch=2048, description="encoding"):
+    """Embed texts with one model: `encode_all` of one.
+
+    Returns
+    -------
+    (ndarray of float32, shape (n, width); dict)
+    """
+    (embeddings,), counts = encode_all(Siblings([model], dtype), texts, prompt, tokens_per_batch, description)
+    return embeddings, counts
+
+
+def encode_all(siblings, texts, prompt, tokens_per_batch=2048, description="encoding"):
     """Embed each distinct text once, in batches of similar length.
 
     Texts are sorted by their number of tokens and cut into batches of at most ``tokens_per_batch`` padded
@@ -282,44 +379,39 @@ def encode(model, texts, prompt, dtype=torch.float32, tokens_per_batch=2048, des
 
     Parameters
     ----------
-    model : SentenceTransformer
+    siblings : Siblings
     texts : sequence of str, length n
     prompt : str
         Put before each text.
-    dtype : torch.dtype
-        Precision of the forward pass; a copy of the model is cast, the model itself is left as it is.
     tokens_per_batch : int
     description : str
         Label of the progress bar.
 
     Returns
     -------
-    (ndarray of float32, shape (n, width); dict)
-        Embeddings of unit length, and counts: ``texts``, ``distinct``, ``tokens``, ``padded_tokens``.
+    (list of ndarray of float32, shape (n, width); dict)
+        Per model the embeddings, of unit length; and counts: ``texts``, ``distinct``, ``tokens``,
+        ``padded_tokens``.
     """
     distinct = list(dict.fromkeys(texts))
     place = {text: i for i, text in enumerate(distinct)}
-    running = model if dtype == torch.float32 else copy.deepcopy(model).to(dtype)
-    running.eval()
-    tokenizer = model.tokenizer
-    encodings = tokenizer([prompt + text for text in distinct], truncation=True,
-                          max_length=model.max_seq_length)["input_ids"]
+    encodings = siblings.tokenizer([prompt + text for text in distinct], truncation=True,
+                                   max_length=siblings.max_seq_length)["input_ids"]
     order = sorted(range(len(distinct)), key=lambda i: -len(encodings[i]))
-    embeddings, padded = None, 0
+    found, padded, at = [None] * len(siblings.uppers), 0, 0
     with torch.inference_mode(), tqdm(total=len(order), desc=description, unit="text") as progress:
-        at = 0
         while at < len(order):
-            size = max(1, tokens_per_batch // len(encodings[order[at]]))
-            batch = order[at:at + size]
-            features = tokenizer.pad({"input_ids": [encodings[i] for i in batch]}, return_tensors="pt")
+            batch = order[at:at + max(1, tokens_per_batch // len(encodings[order[at]]))]
+            features = siblings.tokenizer.pad({"input_ids": [encodings[i] for i in batch]}, return_tensors="pt")
             padded += features["input_ids"].numel()
-            output = running(dict(features.to(running.device)))["sentence_embedding"]
-            output = torch.nn.functional.normalize(output.float(), dim=-1).cpu().numpy()
-            if embeddings is None:
-                embeddings = np.empty((len(distinct), output.shape[1]), np.float32)
-            embeddings[batch] = output
+            for number, output in enumerate(siblings(features.to(siblings.device))):
+                output = torch.nn.functional.normalize(output.float(), dim=-1).cpu().numpy()
+                if found[number] is None:
+                    found[number] = np.empty((len(distinct), output.shape[1]), np.float32)
+                found[number][batch] = output
             at += len(batch)
             progress.update(len(batch))
     counts = {"texts": len(texts), "distinct": len(distinct), "tokens": sum(map(len, encodings)),
               "padded_tokens": padded}
-    return embeddings[[place[text] for text in texts]], counts
+    rows = [place[text] for text in texts]
+    return [embeddings[rows] for embeddings in found], counts

@@ -100,7 +100,8 @@ def per_query(ranks):
         the other languages' candidates.
     """
     key = ["question", "article", "query_language"]
-    same = ranks["language"] == ranks["query_language"]
+    found = ranks[ranks["rank_in_pool"] > 0]
+    same = found["language"] == found["query_language"]
 
     def single(rows, setting):
         one = rows[["rank_in_language"]].to_numpy()
@@ -115,7 +116,7 @@ def per_query(ranks):
         "multilingual AP": average_precision(of_pool), "multilingual R@10": recall(of_pool, 10),
         "multilingual P@10": precision(of_pool, 10), "multilingual RR": reciprocal_rank(of_pool),
         "multilingual nDCG@10": ndcg(of_pool, 10), "rank distance": rank_distance(of_pool)}, index=pool.index)
-    table = single(ranks[same], "monolingual").join(single(ranks[~same], "crosslingual"), how="outer")
+    table = single(found[same], "monolingual").join(single(found[~same], "crosslingual"), how="outer")
     return table.join(multilingual, how="outer").reset_index()
 
 

@@ -4,6 +4,8 @@ What the notebooks call. Each method is lazy and remembers nothing but files: it
 data, and finds or makes a run folder.
 """
 
+import json
+import shutil
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from safetensors.numpy import load_file, save_file
 
 from hybridlib import benchmarks, corpus, encoders, metrics, ranking, runs, training
 from hybridlib.sampling import ALPHA
@@ -107,16 +110,24 @@ class Preset:
     def articles(self):
         """All articles of the preset's files in the articles format; empty if it has none."""
         data = self.config["data"]
-        entries = [*data["training"], data["selection"], data["benchmark"]]
+        entries = [*data["training"], data["selection"], *data["benchmarks"]]
         return corpus.read_articles(*(self._path(e) for e in entries if e.get("format") == "articles"))
 
     @cached_property
+    def benchmarks(self):
+        """The benchmarks of the preset: a dict of name to Benchmark, the main one first."""
+        found = {}
+        for entry in self.config["data"]["benchmarks"]:
+            if entry["format"] == "lareqa":
+                found[entry["name"]] = benchmarks.lareqa(Path(self.data, entry["folder"]), entry["name"])
+            else:
+                found[entry["name"]] = benchmarks.of_articles(corpus.read_articles(self._path(entry)), entry["name"])
+        return found
+
+    @property
     def benchmark(self):
-        """The benchmark that every table of the preset is about."""
-        entry = self.config["data"]["benchmark"]
-        if entry["format"] == "xquad-r":
-            return benchmarks.xquad_r(Path(self.data, entry["folder"]))
-        return benchmarks.of_articles(corpus.read_articles(self._path(entry)), entry["name"])
+        """The main benchmark."""
+        return next(iter(self.benchmarks.values()))
 
     def settings(self, sampling, seed):
         """Everything that was chosen for a run: what its key is made from."""
@@ -146,45 +157,86 @@ class Preset:
         return training.train(self.run_folder(sampling, seed), self.settings(sampling, seed),
                               self.training_sets, self.selection, device=self.device)
 
-    def ranks(self, sampling, seed=None):
-        """The ranks table of a system on the benchmark, computed if it is not there yet.
+    def _check_is_trained(self, sampling, seed):
+        folder, settings = self.run_folder(sampling, seed), self.settings(sampling, seed)
+        if sampling == UNTRAINED and not runs.is_complete(folder, settings):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            runs.write_json(folder / "settings.json", settings)
+        if not runs.is_complete(folder, settings):
+            raise FileNotFoundError(f"{folder}: no run with the settings of preset {self.name!r}; train it first "
+                                    f"(notebooks 02 to 04, or `make reproduce PRESET={self.name}`)")
+
+    def evaluate(self, chosen):
+        """Evaluate runs on all benchmarks of the preset, together, as far as that is not done yet.
+
+        Each run folder gets ``ranks.<benchmark>.parquet`` and ``embeddings.<benchmark>.safetensors``.
+
+        Parameters
+        ----------
+        chosen : list of (sampling, seed)
 
         Raises
         ------
         FileNotFoundError
-            If the run was not trained yet.
+            If a run was not trained yet.
         """
-        folder, settings = self.run_folder(sampling, seed), self.settings(sampling, seed)
-        if sampling == UNTRAINED and not runs.is_complete(folder, settings):
-            folder.mkdir(parents=True, exist_ok=True)
-            runs.write_json(folder / "settings.json", settings)
-            runs.ranks_file(folder, self.benchmark.name).unlink(missing_ok=True)
-        if not runs.is_complete(folder, settings):
-            raise FileNotFoundError(f"{folder}: no run with the settings of preset {self.name!r}; train it first "
-                                    f"(notebooks 02 to 04, or `make reproduce PRESET={self.name}`)")
-        file = runs.ranks_file(folder, self.benchmark.name)
-        if not file.is_file():
-            name = self.config["encoder"] if sampling == UNTRAINED else str(folder / "model")
-            self._evaluate(name, folder, file)
-        return pd.read_parquet(file)
+        for run in chosen:
+            self._check_is_trained(*run)
+        folders = [self.run_folder(*run) for run in chosen]
+        bf16 = encoders.in_bfloat16(self.config["precision"], self.device)
+        for benchmark in self.benchmarks.values():
+            missing = [folder for folder in folders if not runs.ranks_file(folder, benchmark.name).is_file()]
+            if missing:
+                self._evaluate(missing, benchmark, torch.bfloat16 if bf16 else torch.float32)
 
-    def _evaluate(self, model_name, folder, file):
+    def _evaluate(self, folders, benchmark, dtype):
         started = time.monotonic()
-        model, source = encoders.load(model_name)
-        model.to(self.device)
-        wanted = self.config["precision"]
-        bf16 = wanted == "bf16" or (wanted == "auto" and encoders.has_fast_bfloat16(self.device))
-        table, counts = ranking.evaluate(model, self.benchmark, torch.bfloat16 if bf16 else torch.float32)
-        with runs.atomic(file) as temporary:
-            table.to_parquet(temporary, index=False)
-        runs.write_json(folder / f"evaluation.{self.benchmark.name}.json", runs.manifest(
-            started, encoder=source, device=self.device, precision="bf16" if bf16 else "fp32", encoded=counts))
+        sources = []
 
-    def results(self, seeds):
-        """Per-query measures of all systems: a table with ``system`` and ``seed`` before the measures."""
-        tables = []
-        for system in SYSTEMS:
-            for seed in [None] if system == UNTRAINED else seeds:
-                table = metrics.per_query(self.ranks(system, seed))
-                tables.append(table.assign(system=system, seed=-1 if seed is None else seed))
-        return pd.concat(tables, ignore_index=True)
+        def loaded():
+            for folder in folders:
+                name = self.config["encoder"] if folder.name == UNTRAINED else str(folder / "model")
+                model, source = encoders.load(name)
+                sources.append(source)
+                yield model.to(self.device)
+
+        siblings = encoders.Siblings(loaded(), dtype, self._frozen_layers(folders))
+        embeddings, counts = ranking.embed(siblings, benchmark)
+        for folder, (queries, candidates), source in zip(folders, embeddings, sources, strict=True):
+            table = ranking.rank_benchmark(benchmark, queries, candidates)
+            with runs.atomic(folder / f"embeddings.{benchmark.name}.safetensors") as temporary:
+                save_file({"queries": queries, "candidates": candidates}, temporary)
+            runs.write_json(folder / f"evaluation.{benchmark.name}.json", runs.manifest(
+                started, encoder=source, device=self.device, precision=str(dtype).removeprefix("torch."),
+                encoded=counts, evaluated_together=len(folders)))
+            with runs.atomic(runs.ranks_file(folder, benchmark.name)) as temporary:
+                table.to_parquet(temporary, index=False)
+
+    def _frozen_layers(self, folders):
+        """How many first layers the trained runs have in common with the encoder that they started from."""
+        trainable = self.config["trainable_layers"]
+        if trainable is None or len(folders) == 1:
+            return 0
+        layers = next(json.loads(Path(folder, "model", "config.json").read_text("utf-8"))["num_hidden_layers"]
+                       for folder in folders if folder.name != UNTRAINED)
+        return layers - trainable
+
+    def ranks(self, sampling, seed=None, benchmark=None):
+        """The ranks table of a system on a benchmark (the main one by default), computed if it is not there yet."""
+        self.evaluate([(sampling, seed)])
+        return pd.read_parquet(runs.ranks_file(self.run_folder(sampling, seed), benchmark or self.benchmark.name))
+
+    def embeddings(self, sampling, seed=None, benchmark=None):
+        """Embeddings of a system on a benchmark: ``(queries, candidates)``, computed if they are not there yet."""
+        self.evaluate([(sampling, seed)])
+        found = load_file(self.run_folder(sampling, seed)
+                          / f"embeddings.{benchmark or self.benchmark.name}.safetensors")
+        return found["queries"], found["candidates"]
+
+    def results(self, seeds, benchmark=None, systems=SYSTEMS):
+        """Per-query measures of systems: a table with ``system`` and ``seed`` before the measures."""
+        chosen = [(system, seed) for system in systems for seed in ([None] if system == UNTRAINED else seeds)]
+        self.evaluate(chosen)
+        return pd.concat([metrics.per_query(self.ranks(system, seed, benchmark)).assign(
+            system=system, seed=-1 if seed is None else seed) for system, seed in chosen], ignore_index=True)

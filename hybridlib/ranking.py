@@ -17,6 +17,7 @@ from hybridlib import encoders
 # that ranks do not depend on chunk size, threads or the order in which a BLAS adds, and ties are true ties.
 _GRID = 2**20
 _POSITIONS = 2**21
+TOP = 10
 
 
 def rank(queries, candidates, relevant, blocks, chunk=256):
@@ -35,8 +36,9 @@ def rank(queries, candidates, relevant, blocks, chunk=256):
 
     Returns
     -------
-    (ndarray, ndarray) of int32, each of shape (Q, L)
-        ``rank_in_language`` and ``rank_in_pool``; 0 where nothing is relevant.
+    (ndarray, ndarray, ndarray) of int32, each of shape (Q, L)
+        ``rank_in_language`` and ``rank_in_pool``, 0 where nothing is relevant; ``top10``, how many of the first
+        ten of the pool are in each language.
     """
     if len(candidates) > _POSITIONS:
         raise ValueError(f"{len(candidates)} candidates; at most {_POSITIONS} fit one pool")
@@ -45,7 +47,8 @@ def rank(queries, candidates, relevant, blocks, chunk=256):
     positions = torch.arange(c.shape[1])
     relevant = torch.from_numpy(np.array(relevant, np.int64))
     in_language = torch.zeros(relevant.shape, dtype=torch.int32)
-    in_pool = torch.zeros(relevant.shape, dtype=torch.int32)
+    in_pool, top = torch.zeros_like(in_language), torch.zeros_like(in_language)
+    stops = torch.tensor([block.stop for block in blocks])
     for start in tqdm(range(0, len(q), chunk), desc="ranking", unit="chunk"):
         rows = slice(start, start + chunk)
         # (chunk, C): the score, then the place in the benchmark, in one integer: no two are equal
@@ -56,42 +59,49 @@ def rank(queries, candidates, relevant, blocks, chunk=256):
             above = keys > of_relevant[:, column, None]
             in_pool[rows, column] = (above.sum(1, dtype=torch.int32) + 1) * there[:, column]
             in_language[rows, column] = (above[:, block].sum(1, dtype=torch.int32) + 1) * there[:, column]
-    return in_language.numpy(), in_pool.numpy()
+        first = torch.bucketize(keys.topk(min(TOP, keys.shape[1])).indices, stops, right=True)
+        top[rows].scatter_add_(1, first, torch.ones_like(first, dtype=torch.int32))
+    return in_language.numpy(), in_pool.numpy(), top.numpy()
 
 
 def rank_benchmark(benchmark, query_embeddings, candidate_embeddings):
-    """The ranks of a benchmark as a table, one row per query and language with a relevant sentence.
+    """The ranks of a benchmark as a table, one row per query and language.
 
     Returns
     -------
     DataFrame
-        ``question``, ``article``, ``query_language``, ``language`` (of the relevant sentence),
-        ``rank_in_language``, ``rank_in_pool``: what a run keeps in ``ranks.<benchmark>.parquet``.
+        ``question``, ``article``, ``query_language``, ``language``; ``rank_in_language`` and ``rank_in_pool`` of
+        the relevant sentence in that language, 0 where there is none; ``top10``, how many of the first ten of
+        the pool are in that language. It is what a run keeps in ``ranks.<benchmark>.parquet``.
     """
     blocks = benchmark.blocks()
-    in_language, in_pool = rank(query_embeddings, candidate_embeddings, benchmark.relevant,
-                                [blocks[language] for language in benchmark.languages])
-    rows, columns = np.nonzero(benchmark.relevant >= 0)
-    queries = benchmark.queries.iloc[rows]
+    in_language, in_pool, top = rank(query_embeddings, candidate_embeddings, benchmark.relevant,
+                                     [blocks[language] for language in benchmark.languages])
+    languages = len(benchmark.languages)
+    queries = benchmark.queries.loc[benchmark.queries.index.repeat(languages)]
     return pd.DataFrame({
         "question": queries["question"].to_numpy(), "article": queries["article"].to_numpy(),
         "query_language": queries["language"].to_numpy(),
-        "language": np.array(benchmark.languages)[columns],
-        "rank_in_language": in_language[rows, columns], "rank_in_pool": in_pool[rows, columns]})
+        "language": np.tile(benchmark.languages, len(benchmark.queries)),
+        "rank_in_language": in_language.ravel(), "rank_in_pool": in_pool.ravel(), "top10": top.ravel()})
 
 
-def evaluate(model, benchmark, dtype=torch.float32):
-    """Encode a benchmark once and rank it.
+def embed(siblings, benchmark, prompts=encoders.E5_PROMPTS):
+    """Encode a benchmark's texts, each once.
+
+    Parameters
+    ----------
+    siblings : hybridlib.encoders.Siblings
+    benchmark : hybridlib.benchmarks.Benchmark
+    prompts : hybridlib.encoders.Prompts
 
     Returns
     -------
-    (DataFrame, dict)
-        The ranks table (`rank_benchmark`), and the encoder's counts for queries and candidates.
+    (list of (ndarray, ndarray), dict)
+        Per model the embeddings of the queries and of the candidates; the encoder's counts for both.
     """
-    prompts = encoders.Prompts()
-    queries, query_counts = encoders.encode(
-        model, benchmark.queries["text"].tolist(), prompts.query, dtype, description="queries")
-    candidates, candidate_counts = encoders.encode(
-        model, benchmark.candidates["text"].tolist(), prompts.passage, dtype, description="candidates")
-    table = rank_benchmark(benchmark, queries, candidates)
-    return table, {"queries": query_counts, "candidates": candidate_counts}
+    queries, query_counts = encoders.encode_all(
+        siblings, benchmark.queries["text"].tolist(), prompts.query, description="queries")
+    candidates, candidate_counts = encoders.encode_all(
+        siblings, benchmark.candidates["text"].tolist(), prompts.passage, description="candidates")
+    return list(zip(queries, candidates, strict=True)), {"queries": query_counts, "candidates": candidate_counts}

@@ -144,8 +144,7 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
     model, source = encoders.load(settings["encoder"], settings["max_length"])
     model = model.to(device)
     trained = freeze(model, settings["trainable_layers"])
-    bf16 = settings["precision"] == "bf16" or (
-        settings["precision"] == "auto" and encoders.has_fast_bfloat16(device))
+    bf16 = encoders.in_bfloat16(settings["precision"], device)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints), use_cpu=device == "cpu", bf16=bf16, seed=settings["seed"],
         max_steps=settings["steps"], per_device_train_batch_size=settings["batch_size"],

@@ -13,7 +13,7 @@ from hybridlib import benchmarks, checks, encoders
 
 def main(folder):
     """Neighbours among the distinct answer sentences (distinct in English), in bfloat16 where that is fast."""
-    benchmark = benchmarks.xquad_r(folder)
+    benchmark = benchmarks.lareqa(folder, "xquad-r")
     english = benchmark.languages.index("en")
     relevant = benchmark.relevant[benchmark.queries["language"] == "en"]
     _, first = np.unique(relevant[:, english], return_index=True)

@@ -81,3 +81,38 @@ def test_lower_precision_leaves_the_model_alone(tiny_encoder):
     model, _ = encoders.load(str(tiny_encoder))
     encoders.encode(model, ["1 2 3"], "query: ", torch.bfloat16)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def changed_top(folder, layer, seed):
+    """The model of a folder with new weights from a layer on."""
+    model, _ = encoders.load(str(folder), max_length=16)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for part in model[0].auto_model.encoder.layer[layer:]:
+            for parameter in part.parameters():
+                parameter.normal_(0, 0.1)
+    return model
+
+
+def test_siblings_give_what_each_model_gives_alone(tiny_encoder):
+    models = [changed_top(tiny_encoder, 1, seed) for seed in (0, 1)]
+    texts = [" ".join(map(str, range(n % 7 + 1))) for n in range(30)]
+    together, counts = encoders.encode_all(encoders.Siblings(models, shared=1), texts, "query: ")
+    assert counts["distinct"] == 7 and len(together) == 2
+    for model, found in zip(models, together, strict=True):
+        np.testing.assert_allclose(found, encoders.encode(model, texts, "query: ")[0], atol=1e-6)
+    assert np.abs(together[0] - together[1]).max() > 0.01
+    assert len(models[0][0].auto_model.encoder.layer) == 2, "the models themselves stay as they were"
+
+
+def test_siblings_that_share_less_than_said_are_refused(tiny_encoder):
+    models = [changed_top(tiny_encoder, 0, seed) for seed in (0, 1)]
+    with pytest.raises(ValueError, match="do not share their token embeddings and first 1 layers"):
+        encoders.Siblings(models, shared=1)
+
+
+def test_prompts_of_a_model_are_its_own(tiny_encoder):
+    model, _ = encoders.load(str(tiny_encoder))
+    assert encoders.Prompts.of(model) == encoders.Prompts("", "")
+    model.prompts = {"query": "Q: ", "document": "D: "}
+    assert encoders.Prompts.of(model) == encoders.Prompts("Q: ", "D: ")

@@ -12,7 +12,7 @@ from hybridlib.presets import Preset
 
 def test_the_corpus_is_the_pinned_one_and_clean():
     config = yaml.safe_load((ROOT / "configs" / "mini.yaml").read_text())
-    entries = [*config["data"]["training"], config["data"]["selection"], config["data"]["benchmark"]]
+    entries = [*config["data"]["training"], config["data"]["selection"], *config["data"]["benchmarks"]]
     paths = [ROOT / entry["file"] for entry in entries]
     assert [runs.sha256(path) for path in paths] == [entry["sha256"] for entry in entries]
     assert len(corpus.read_articles(*paths)) == 120

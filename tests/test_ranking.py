@@ -13,15 +13,17 @@ BLOCKS = [slice(0, 7), slice(7, 12), slice(12, 30)]
 
 def by_sorting(scores, relevant):
     """The plain algorithm: sort all candidates by score, equal ones in their order, and look them up."""
-    in_language, in_pool = np.zeros_like(relevant), np.zeros_like(relevant)
+    in_language, in_pool, top = np.zeros_like(relevant), np.zeros_like(relevant), np.zeros_like(relevant)
     for q, row in enumerate(relevant):
+        first = np.argsort(-scores[q], kind="stable")[:10]
+        top[q] = [sum(block.start <= candidate < block.stop for candidate in first) for block in BLOCKS]
         for column, (candidate, block) in enumerate(zip(row, BLOCKS, strict=True)):
             if candidate < 0:
                 continue
             for ranks, start, stop in ((in_language, block.start, block.stop), (in_pool, 0, scores.shape[1])):
                 order = start + np.argsort(-scores[q, start:stop], kind="stable")
                 ranks[q, column] = order.tolist().index(candidate) + 1
-    return in_language, in_pool
+    return in_language, in_pool, top
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -42,9 +44,10 @@ def test_ranks_equal_a_stable_sort(unit_vectors, seed, chunk, duplicates, absent
 
 def test_ties_are_ranked_in_the_order_of_the_benchmark():
     query, same = np.array([[1.0, 0.0]], np.float32), np.array([[0.6, 0.8]] * 30, np.float32)
-    in_language, in_pool = rank(query, same, [[3, 7, 29]], BLOCKS)
+    in_language, in_pool, top = rank(query, same, [[3, 7, 29]], BLOCKS)
     assert in_language.tolist() == [[4, 1, 18]]
     assert in_pool.tolist() == [[4, 8, 30]]
+    assert top.tolist() == [[7, 3, 0]]
 
 
 def test_ranks_do_not_depend_on_threads_or_chunks(unit_vectors):
