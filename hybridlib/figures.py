@@ -19,6 +19,11 @@ SETTING_NAMES = {"monolingual AP": "monolingual", "crosslingual AP": "cross-ling
                  "multilingual AP": "multilingual"}
 
 
+def colour(system):
+    """The colour of a system; encoders that the paper does not know are black."""
+    return COLOURS.get(system, "#000000")
+
+
 def use_style():
     """Set the style of all figures: sized to be read at the width of a column."""
     sns.set_theme(style="whitegrid", context="paper", font_scale=1.1, rc={
@@ -106,13 +111,13 @@ def headline(results, paper, title):
         draws = evidence.bootstrap(results, measure, draws=2000)
         for row, system in enumerate(systems):
             low, high = evidence.interval(draws[system])
-            axis.plot([low, high], [row, row], color=COLOURS[system], lw=5, alpha=0.3, solid_capstyle="butt")
+            axis.plot([low, high], [row, row], color=colour(system), lw=5, alpha=0.3, solid_capstyle="butt")
             value = _macro(results, system, measure)
-            axis.plot(value, row, "o", color=COLOURS[system], ms=7)
+            axis.plot(value, row, "o", color=colour(system), ms=7)
             axis.annotate(f"{value:.3f}", (value, row), (0, 7), textcoords="offset points", ha="center",
                           fontsize=8)
             if system in paper.index:
-                axis.plot(paper.loc[system, measure], row, "D", mfc="white", mec=COLOURS[system], ms=5)
+                axis.plot(paper.loc[system, measure], row, "D", mfc="white", mec=colour(system), ms=5)
         axis.set(xlabel=f"{name} mAP", yticks=range(len(systems)), ylim=(len(systems) - 0.5, -0.7))
         axis.set_yticklabels(systems)
         axis.margins(x=0.12)
@@ -149,7 +154,7 @@ def rank_distance(results, paper, title, unseen=("el", "vi")):
     for number, system in enumerate(systems):
         places = np.arange(len(order)) + (number - 1) * width
         share = ours.loc[order, system] / ours.loc["mean", "X-X"]
-        axis.bar(places, share, width * 0.92, color=COLOURS[system], label=system)
+        axis.bar(places, share, width * 0.92, color=colour(system), label=system)
         theirs = paper.reindex(order)[system] / paper.loc["mean", "X-X"]
         axis.plot(places, theirs, ls="", marker="D", mfc="white", mec="black", mew=0.8, ms=4,
                   label="paper, XLM-R" if number == len(systems) - 1 else None)
@@ -181,10 +186,10 @@ def pool_ranks(ranks_by_system, title):
         medians = []
         for offset, rows, filled in ((-0.14, ranks[same], True), (0.14, ranks[~same], False)):
             quartiles = rows["rank_in_pool"].quantile([0.25, 0.5, 0.75]).to_numpy()
-            axis.plot(quartiles[[0, 2]], [row + offset] * 2, color=COLOURS[system], lw=5, alpha=0.3,
+            axis.plot(quartiles[[0, 2]], [row + offset] * 2, color=colour(system), lw=5, alpha=0.3,
                       solid_capstyle="butt")
-            axis.plot(quartiles[1], row + offset, "o", color=COLOURS[system], ms=7,
-                      mfc=COLOURS[system] if filled else "white")
+            axis.plot(quartiles[1], row + offset, "o", color=colour(system), ms=7,
+                      mfc=colour(system) if filled else "white")
             medians.append(quartiles[1])
     axis.set(xscale="log", xlabel="rank of the relevant sentence in the pool of all languages "
              "(median, middle half)", yticks=range(len(ranks_by_system)))
@@ -195,5 +200,84 @@ def pool_ranks(ranks_by_system, title):
                          Line2D([], [], marker="o", ls="", color="#555", mfc="white",
                                 label="in another language")], loc="upper center", ncol=2,
                 bbox_to_anchor=(0.5, -0.24))
+    figure.tight_layout()
+    return figure
+
+
+def heat_map(pairs, title):
+    """The mAP of every pair of query and candidate language, as a grid of numbers.
+
+    Parameters
+    ----------
+    pairs : DataFrame (see `hybridlib.metrics.language_pairs`)
+    title : str
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 4.6))
+    sns.heatmap(pairs, ax=axis, annot=True, fmt=".2f", annot_kws={"fontsize": 7.5}, cmap="cividis",
+                cbar_kws={"label": "mAP"}, linewidths=0.4, vmin=0)
+    axis.set(xlabel="language of the candidates", ylabel="language of the query")
+    axis.set_title(title)
+    axis.tick_params(rotation=0, length=0)
+    figure.tight_layout()
+    return figure
+
+
+def top_shares(shares, pool, title):
+    """Whose the first ten of the pool are: each language's share, over its share of the pool, per query language.
+
+    Parameters
+    ----------
+    shares : DataFrame (see `hybridlib.metrics.top_shares`)
+    pool : Series
+        Share of each language in the pool; 1 is what an encoder blind to languages would give.
+    title : str
+    """
+    ratio = shares / pool[shares.columns]
+    ratio.loc["mean"] = ratio.mean()
+    figure, axis = plt.subplots(figsize=(6.4, 4.8))
+    limit = np.log2(max(ratio.max(axis=None), 2))
+    with np.errstate(divide="ignore"):
+        shown = np.log2(ratio).clip(-limit, limit)
+    sns.heatmap(shown, ax=axis, annot=ratio, fmt=".1f", annot_kws={"fontsize": 7.5}, cmap="PuOr_r", vmin=-limit,
+                vmax=limit, linewidths=0.4, cbar_kws={"label": "share of the top 10 / share of the pool"})
+    bar = axis.collections[0].colorbar
+    ticks = np.arange(-np.floor(limit), np.floor(limit) + 1)
+    bar.set_ticks(ticks, labels=[f"{2.0**tick:g}" for tick in ticks])
+    axis.set(xlabel="language of the candidates in the top 10", ylabel="language of the query")
+    axis.set_title(title)
+    axis.tick_params(rotation=0, length=0)
+    figure.tight_layout()
+    return figure
+
+
+def rank_distances(table, chance, title):
+    """The distribution of rank distance per query language: median, middle half, and 5 to 95 % of the queries.
+
+    Parameters
+    ----------
+    table : DataFrame (see `hybridlib.metrics.per_query`)
+    chance : float
+        What a random order of the pool would give.
+    title : str
+    """
+    quantiles = table.groupby("query_language")["rank distance"].quantile([0.05, 0.25, 0.5, 0.75, 0.95]).unstack()
+    means = table.groupby("query_language")["rank distance"].mean()
+    figure, axis = plt.subplots(figsize=(6.4, 3.2))
+    for place, (language, row) in enumerate(quantiles.clip(lower=1).iterrows()):
+        axis.plot([place] * 2, row[[0.05, 0.95]], color="#555", lw=0.8)
+        axis.plot([place] * 2, row[[0.25, 0.75]], color="#0072B2", lw=8, alpha=0.4, solid_capstyle="butt")
+        axis.plot(place, row[0.5], "o", color="#0072B2", ms=5)
+        axis.plot(place, means[language], "_", color="black", ms=11, mew=1.6)
+    axis.axhline(chance, color="#D55E00", lw=1, ls="--")
+    axis.set(yscale="log", ylabel="rank distance", xlabel="language of the query", xticks=range(len(quantiles)))
+    axis.set_xticklabels(quantiles.index)
+    axis.grid(axis="x", visible=False)
+    axis.set_title(title)
+    axis.legend(handles=[Line2D([], [], marker="o", ls="", color="#0072B2", label="median"),
+                         Line2D([], [], color="#0072B2", lw=8, alpha=0.4, label="middle half"),
+                         Line2D([], [], color="#555", lw=0.8, label="5 to 95 %"),
+                         Line2D([], [], marker="_", ls="", color="black", ms=11, label="mean"),
+                         Line2D([], [], color="#D55E00", lw=1, ls="--", label="chance")],
+                ncol=5, loc="upper center", bbox_to_anchor=(0.5, -0.2), columnspacing=1, handletextpad=0.5)
     figure.tight_layout()
     return figure

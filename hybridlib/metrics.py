@@ -120,6 +120,64 @@ def per_query(ranks):
     return table.join(multilingual, how="outer").reset_index()
 
 
+def language_pairs(ranks):
+    """The mAP of every pair of languages, query languages × candidate languages; the diagonal is monolingual.
+
+    With one relevant candidate the average precision is 1 / rank.
+    """
+    found = ranks[ranks["rank_in_language"] > 0]
+    precisions = (1 / found["rank_in_language"]).groupby([found["query_language"], found["language"]]).mean()
+    return precisions.unstack()
+
+
+def top_shares(ranks):
+    """Share of each language in the first ten of the pool: query languages × languages; rows sum to 1."""
+    counts = ranks.groupby(["query_language", "language"])["top10"].sum().unstack()
+    return counts.div(counts.sum(axis=1), axis=0)
+
+
+def expected_average_precision(relevant, candidates):
+    """Average precision of ``relevant`` candidates in a random order of ``candidates``, in expectation.
+
+    The candidate at rank k is relevant with probability R / N, and then (k − 1)(R − 1) / (N − 1) of those above it
+    are, in expectation.
+
+    >>> round(expected_average_precision(1, 4), 4)  # (1 + 1/2 + 1/3 + 1/4) / 4
+    0.5208
+    """
+    ranks = np.arange(1, candidates + 1)
+    others = (relevant - 1) / max(candidates - 1, 1)
+    return float(((1 + (ranks - 1) * others) / ranks).mean())
+
+
+def expected_rank_distance(relevant, candidates):
+    """Rank distance of ``relevant`` candidates in a random order of ``candidates``, in expectation.
+
+    The extremes of R draws without replacement from 1 … N lie (N + 1)(R − 1) / (R + 1) apart.
+
+    >>> expected_rank_distance(2, 2)
+    1.0
+    """
+    return (candidates + 1) * (relevant - 1) / (relevant + 1)
+
+
+def chance(benchmark):
+    """The four headline numbers of an encoder that knows nothing: a dict of measure to expected value."""
+    sizes = benchmark.counts()["candidates"]
+    there = benchmark.relevant >= 0
+    asked = pd.DataFrame({"language": benchmark.queries["language"].to_numpy(), "relevant": there.sum(1)})
+    single = sizes.map(lambda size: expected_average_precision(1, size)).to_numpy()
+    own = benchmark.queries["language"].map(dict(zip(sizes.index, single, strict=True))).to_numpy()
+    with np.errstate(invalid="ignore"):
+        asked["monolingual AP"] = own
+        asked["crosslingual AP"] = ((there * single).sum(1) - own) / (asked["relevant"] - 1)
+    pool = len(benchmark.candidates)
+    for measure, expected in (("multilingual AP", expected_average_precision),
+                              ("rank distance", expected_rank_distance)):
+        asked[measure] = asked["relevant"].map({n: expected(n, pool) for n in asked["relevant"].unique()})
+    return asked.drop(columns="relevant").groupby("language").mean().mean().to_dict()
+
+
 def per_language(table):
     """Means over the queries of each language: a row per query language, a column per measure."""
     return table.drop(columns=["question", "article"]).groupby("query_language").mean()
