@@ -214,7 +214,7 @@ def heat_map(pairs, title):
     """
     figure, axis = plt.subplots(figsize=(6.4, 4.6))
     sns.heatmap(pairs, ax=axis, annot=True, fmt=".2f", annot_kws={"fontsize": 7.5}, cmap="cividis",
-                cbar_kws={"label": "mAP"}, linewidths=0.4, vmin=0)
+                cbar_kws={"label": "mAP"}, linewidths=0.4)
     axis.set(xlabel="language of the candidates", ylabel="language of the query")
     axis.set_title(title)
     axis.tick_params(rotation=0, length=0)

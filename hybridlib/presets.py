@@ -5,6 +5,7 @@ data, and finds or makes a run folder.
 """
 
 import json
+import re
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -17,8 +18,8 @@ import torch
 import yaml
 from safetensors.numpy import load_file, save_file
 
-from hybridlib import benchmarks, corpus, encoders, metrics, ranking, runs, training
-from hybridlib.sampling import ALPHA
+from hybridlib import benchmarks, corpus, encoders, metrics, ranking, report, runs, training
+from hybridlib.sampling import ALPHA, SAMPLINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -134,15 +135,16 @@ class Preset:
         chosen = {k: v for k, v in self.config.items() if k not in _NOT_SETTINGS}
         chosen["data"] = [[entry["file"], entry["sha256"]] for entry in self.config["data"]["training"]]
         chosen["selection"] = self.config["data"]["selection"]
-        if sampling == UNTRAINED:
-            return {"encoder": chosen["encoder"], "precision": chosen["precision"], "sampling": sampling}
+        if sampling not in SAMPLINGS:
+            encoder = chosen["encoder"] if sampling == UNTRAINED else sampling
+            return {"encoder": encoder, "precision": chosen["precision"], "sampling": UNTRAINED}
         alpha = chosen["alpha"] if sampling == "Hybrid" else ALPHA.get(sampling)
         return chosen | {"sampling": sampling, "seed": seed, "alpha": alpha}
 
     def run_folder(self, sampling, seed):
         """Where a run lies, finished or not."""
-        name = UNTRAINED if sampling == UNTRAINED else f"{sampling.replace(' ', '-')}-s{seed}"
-        return self.folder / name
+        name = f"{sampling}-s{seed}" if sampling in SAMPLINGS else sampling
+        return self.folder / re.sub(r"[^\w.-]+", "-", name).strip("-")
 
     def sampler(self, sampling, seed):
         """The batch sampler of a run, to look at its batches."""
@@ -159,7 +161,7 @@ class Preset:
 
     def _check_is_trained(self, sampling, seed):
         folder, settings = self.run_folder(sampling, seed), self.settings(sampling, seed)
-        if sampling == UNTRAINED and not runs.is_complete(folder, settings):
+        if sampling not in SAMPLINGS and not runs.is_complete(folder, settings):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             runs.write_json(folder / "settings.json", settings)
@@ -168,13 +170,15 @@ class Preset:
                                     f"(notebooks 02 to 04, or `make reproduce PRESET={self.name}`)")
 
     def evaluate(self, chosen):
-        """Evaluate runs on all benchmarks of the preset, together, as far as that is not done yet.
+        """Evaluate systems on all benchmarks of the preset, as far as that is not done yet.
 
-        Each run folder gets ``ranks.<benchmark>.parquet`` and ``embeddings.<benchmark>.safetensors``.
+        Those of the preset's own encoder are evaluated together. Each run folder gets
+        ``ranks.<benchmark>.parquet`` and ``embeddings.<benchmark>.safetensors``.
 
         Parameters
         ----------
-        chosen : list of (sampling, seed)
+        chosen : list of (system, seed)
+            A system is a sampling, "untrained", or the name of any other encoder (see `hybridlib.encoders.load`).
 
         Raises
         ------
@@ -183,44 +187,59 @@ class Preset:
         """
         for run in chosen:
             self._check_is_trained(*run)
-        folders = [self.run_folder(*run) for run in chosen]
-        bf16 = encoders.in_bfloat16(self.config["precision"], self.device)
+        own = [run for run in chosen if run[0] in (UNTRAINED, *SAMPLINGS)]
         for benchmark in self.benchmarks.values():
-            missing = [folder for folder in folders if not runs.ranks_file(folder, benchmark.name).is_file()]
-            if missing:
-                self._evaluate(missing, benchmark, torch.bfloat16 if bf16 else torch.float32)
+            for group in [own, *([run] for run in chosen if run not in own)]:
+                missing = [run for run in group
+                           if not runs.ranks_file(self.run_folder(*run), benchmark.name).is_file()]
+                if missing:
+                    self._evaluate(missing, benchmark)
 
-    def _evaluate(self, folders, benchmark, dtype):
+    def _evaluate(self, chosen, benchmark):
         started = time.monotonic()
-        sources = []
+        bf16 = encoders.in_bfloat16(self.config["precision"], self.device)
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        sources, prompts = [], encoders.E5_PROMPTS
+        folders = [self.run_folder(*run) for run in chosen]
 
         def loaded():
-            for folder in folders:
-                name = self.config["encoder"] if folder.name == UNTRAINED else str(folder / "model")
+            nonlocal prompts
+            for (system, _), folder in zip(chosen, folders, strict=True):
+                name = str(folder / "model") if system in SAMPLINGS else self.settings(system, None)["encoder"]
                 model, source = encoders.load(name)
                 sources.append(source)
+                if system not in (UNTRAINED, *SAMPLINGS):
+                    prompts = encoders.Prompts.of(model)
                 yield model.to(self.device)
 
         siblings = encoders.Siblings(loaded(), dtype, self._frozen_layers(folders))
-        embeddings, counts = ranking.embed(siblings, benchmark)
+        embeddings, counts = ranking.embed(siblings, benchmark, prompts)
         for folder, (queries, candidates), source in zip(folders, embeddings, sources, strict=True):
             table = ranking.rank_benchmark(benchmark, queries, candidates)
             with runs.atomic(folder / f"embeddings.{benchmark.name}.safetensors") as temporary:
                 save_file({"queries": queries, "candidates": candidates}, temporary)
             runs.write_json(folder / f"evaluation.{benchmark.name}.json", runs.manifest(
-                started, encoder=source, device=self.device, precision=str(dtype).removeprefix("torch."),
-                encoded=counts, evaluated_together=len(folders)))
+                started, **report.about(source, prompts, dtype, self.device, counts), encoded=counts,
+                evaluated_together=len(folders)))
             with runs.atomic(runs.ranks_file(folder, benchmark.name)) as temporary:
                 table.to_parquet(temporary, index=False)
 
     def _frozen_layers(self, folders):
-        """How many first layers the trained runs have in common with the encoder that they started from."""
+        """How many first layers the runs of the preset's encoder have in common."""
         trainable = self.config["trainable_layers"]
         if trainable is None or len(folders) == 1:
             return 0
-        layers = next(json.loads(Path(folder, "model", "config.json").read_text("utf-8"))["num_hidden_layers"]
-                       for folder in folders if folder.name != UNTRAINED)
-        return layers - trainable
+        trained = next(folder for folder in folders if folder.name != UNTRAINED)
+        config = json.loads((trained / "model" / "config.json").read_text("utf-8"))
+        return config["num_hidden_layers"] - trainable
+
+    def report(self, system, seed=None, benchmark=None):
+        """The language-bias report of a system: see `hybridlib.report.Report`."""
+        name = benchmark or self.benchmark.name
+        ranks = self.ranks(system, seed, name)
+        made = json.loads((self.run_folder(system, seed) / f"evaluation.{name}.json").read_text("utf-8"))
+        title = f"{system}, seed {seed}" if system in SAMPLINGS else system
+        return report.of_ranks(ranks, self.benchmarks[name], title, {key: made[key] for key in report.ABOUT})
 
     def ranks(self, sampling, seed=None, benchmark=None):
         """The ranks table of a system on a benchmark (the main one by default), computed if it is not there yet."""
@@ -236,7 +255,7 @@ class Preset:
 
     def results(self, seeds, benchmark=None, systems=SYSTEMS):
         """Per-query measures of systems: a table with ``system`` and ``seed`` before the measures."""
-        chosen = [(system, seed) for system in systems for seed in ([None] if system == UNTRAINED else seeds)]
+        chosen = [(system, seed) for system in systems for seed in (seeds if system in SAMPLINGS else [None])]
         self.evaluate(chosen)
         return pd.concat([metrics.per_query(self.ranks(system, seed, benchmark)).assign(
             system=system, seed=-1 if seed is None else seed) for system, seed in chosen], ignore_index=True)

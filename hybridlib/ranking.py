@@ -13,14 +13,26 @@ from tqdm.auto import tqdm
 
 from hybridlib import encoders
 
-# Embeddings are rounded to multiples of 2**-20 and scored as integers: every sum is then exact in float64, so
-# that ranks do not depend on chunk size, threads or the order in which a BLAS adds, and ties are true ties.
-_GRID = 2**20
-_POSITIONS = 2**21
 TOP = 10
 
 
-def rank(queries, candidates, relevant, blocks, chunk=256):
+def grid(candidates):
+    """Steps per unit that embeddings are rounded to, for a pool of that many candidates: ``(steps, positions)``.
+
+    With rounded embeddings and a step of ``positions`` between scores, score and place in the pool fit one
+    integer under 2**53: every sum is exact in float64, whatever the chunk, the threads or the order in which a
+    BLAS adds, no two keys of a query are equal, and ties are true ties.
+
+    >>> grid(13014)
+    (524288, 16384)
+    """
+    bits = max(1, (candidates - 1).bit_length())
+    if bits > 20:
+        raise ValueError(f"{candidates} candidates; at most {2**20} can be ranked in one pool (see hybridlib.search)")
+    return 2 ** ((52 - bits) // 2), 2**bits
+
+
+def rank(queries, candidates, relevant, blocks, chunk=64):
     """Rank every query's relevant candidates, in their language and in the pool.
 
     Parameters
@@ -40,19 +52,17 @@ def rank(queries, candidates, relevant, blocks, chunk=256):
         ``rank_in_language`` and ``rank_in_pool``, 0 where nothing is relevant; ``top10``, how many of the first
         ten of the pool are in each language.
     """
-    if len(candidates) > _POSITIONS:
-        raise ValueError(f"{len(candidates)} candidates; at most {_POSITIONS} fit one pool")
-    q = torch.from_numpy(np.rint(queries * np.float64(_GRID)))
-    c = torch.from_numpy(np.rint(candidates * np.float64(_GRID))).T.contiguous()
-    positions = torch.arange(c.shape[1])
+    steps, positions = grid(len(candidates))
+    q = torch.from_numpy(np.rint(queries * np.float64(steps)) * positions)
+    c = torch.from_numpy(np.rint(candidates * np.float64(steps))).T.contiguous()
+    place = -torch.arange(c.shape[1], dtype=torch.float64)
     relevant = torch.from_numpy(np.array(relevant, np.int64))
     in_language = torch.zeros(relevant.shape, dtype=torch.int32)
     in_pool, top = torch.zeros_like(in_language), torch.zeros_like(in_language)
     stops = torch.tensor([block.stop for block in blocks])
     for start in tqdm(range(0, len(q), chunk), desc="ranking", unit="chunk"):
         rows = slice(start, start + chunk)
-        # (chunk, C): the score, then the place in the benchmark, in one integer: no two are equal
-        keys = (q[rows] @ c).long().mul_(_POSITIONS).sub_(positions)
+        keys = torch.addmm(place, q[rows], c)  # (chunk, C)
         there = relevant[rows] >= 0
         of_relevant = keys.gather(1, relevant[rows].clamp(min=0))
         for column, block in enumerate(blocks):

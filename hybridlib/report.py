@@ -131,6 +131,16 @@ class Report:
                 f"<h1>{title}</h1>{''.join(parts)}</html>\n")
 
 
+ABOUT = ("encoder", "query prompt", "passage prompt", "precision", "device", "queries", "candidates", "tokens")
+
+
+def about(source, prompts, dtype, device, counts):
+    """How embeddings were made: a dict with the keys `ABOUT`."""
+    tokens = counts["queries"]["tokens"] + counts["candidates"]["tokens"]
+    return dict(zip(ABOUT, (source, repr(prompts.query), repr(prompts.passage), str(dtype).removeprefix("torch."),
+                            device, counts["queries"]["texts"], counts["candidates"]["texts"], tokens), strict=True))
+
+
 def of_ranks(ranks, benchmark, model, about=None):
     """The report of a ranks table.
 
@@ -185,10 +195,6 @@ def evaluate(name, benchmark, folder, prompts=None, precision="auto", device="cp
     ranks = ranking.rank_benchmark(benchmark, *embeddings)
     with runs.atomic(runs.ranks_file(folder, benchmark.name)) as temporary:
         ranks.to_parquet(temporary, index=False)
-    found = of_ranks(ranks, benchmark, str(name), {
-        "encoder": source, "query prompt": repr(prompts.query), "passage prompt": repr(prompts.passage),
-        "precision": str(dtype).removeprefix("torch."), "device": device,
-        "queries": counts["queries"]["texts"], "candidates": counts["candidates"]["texts"],
-        "tokens": counts["queries"]["tokens"] + counts["candidates"]["tokens"]})
+    found = of_ranks(ranks, benchmark, str(name), about(source, prompts, dtype, device, counts))
     found.write(folder)
     return found

@@ -5,6 +5,7 @@ import html
 import pandas as pd
 
 from hybridlib import evidence, paper
+from hybridlib.benchmarks import PAPER_NAMES
 from hybridlib.corpus import LANGUAGE_NAMES, RIGHT_TO_LEFT
 
 HEADLINE = {"monolingual AP": "monolingual mAP", "crosslingual AP": "cross-lingual mAP",
@@ -72,30 +73,75 @@ def paper_headline(model="XLM-R", dataset="XQuAD-R"):
     return paper.headline(HEADLINE, dataset, model).rename(columns=HEADLINE)
 
 
-def beside_paper(results, measure, model="XLM-R", dataset="XQuAD-R"):
-    """One measure per query language: ours and, where the paper has the language, the paper's.
+def paper_dataset(benchmark):
+    """The dataset of the paper to stand beside a benchmark; XQuAD-R beside one that the paper does not have."""
+    return PAPER_NAMES.get(benchmark, "XQuAD-R")
+
+
+def beside_paper(results, measure, dataset="XQuAD-R"):
+    """One measure per query language: ours, the paper's, and ours minus the paper's.
+
+    Parameters
+    ----------
+    results : DataFrame (see `hybridlib.presets.Preset.results`)
+    measure : str, a key of `hybridlib.paper.COLUMNS` or ``"rank distance"``
+    dataset : {"XQuAD-R", "MLQA-R"}
 
     Returns
     -------
     DataFrame
-        Rows are languages and ``mean``; columns ``(ours | paper, sampling)``.
+        Rows are languages and ``mean``; columns ``(ours | paper, XLM-R | paper, LaBSE | ours − XLM-R, system)``.
     """
     ours = results.groupby(["query_language", "system"])[measure].mean().unstack()
-    ours = ours[[s for s in ("untrained", "X-X", "X-Y", "Hybrid") if s in ours]]
+    ours = ours[list(dict.fromkeys(results["system"]))]
     ours.loc["mean"] = ours.mean()
-    theirs = paper.by_language(measure, dataset, model).reindex(ours.index)
-    return pd.concat({"ours": ours, f"paper, {model}": theirs}, axis=1).round(
-        1 if measure == "rank distance" else 3)
+    theirs = {model: paper.by_language(measure, dataset, model).reindex(ours.index) for model in paper.MODELS}
+    both = [system for system in ours if system in theirs["XLM-R"]]
+    parts = {"ours": ours} | {f"paper, {model}": table for model, table in theirs.items()}
+    if both:
+        parts["ours − XLM-R"] = (ours - theirs["XLM-R"])[both]
+    return pd.concat(parts, axis=1)
 
 
-def as_text(results, title):
-    """The text that ``make reproduce`` ends with: our table, the differences, and the paper's table."""
-    parts = [title, "", "Ours, with 95 % intervals over articles", headline(results).to_string(), "",
-             "Differences (* the interval excludes zero)", differences(results).to_string(), ""]
-    if results["seed"].nunique() > 2:
-        parts += ["Each seed", seeds(results).round(3).to_string(), ""]
-    parts += ["The paper, XLM-R on XQuAD-R (no intervals given)", paper_headline().to_string()]
-    return "\n".join(parts) + "\n"
+def as_paper(table, measure):
+    """A table of `beside_paper` as the paper prints its own: the best of a row bold, the second best underlined.
+
+    Within ours and within each of the paper's encoders apart; the differences are plain.
+    """
+    lower_is_better = measure == "rank distance"
+
+    def mark(row):
+        place = row.rank(ascending=lower_is_better, method="min")
+        return place.map({1: "font-weight:bold", 2: "text-decoration:underline"}).fillna("")
+
+    style = table.style.format("{:.1f}" if measure == "rank distance" else "{:.3f}", na_rep="")
+    for part in table.columns.unique(0):
+        columns = [column for column in table.columns if column[0] == part]
+        if "−" in part:
+            style = style.format("{:+.1f}" if measure == "rank distance" else "{:+.3f}", columns, na_rep="")
+        else:
+            style = style.apply(mark, axis=1, subset=columns)
+    return style.set_uuid(measure.replace(" ", "-")).set_table_attributes('style="font-size:90%"')
+
+
+def as_text(every, title):
+    """The text that ``make reproduce`` ends with: per benchmark our table, the differences, and the paper's table.
+
+    Parameters
+    ----------
+    every : dict of benchmark name to results
+    title : str
+    """
+    parts = [title, ""]
+    for name, results in every.items():
+        dataset = paper_dataset(name)
+        parts += [f"{name}: ours, with 95 % intervals over articles", headline(results).to_string(), "",
+                  "Differences (* the interval excludes zero)", differences(results).to_string(), ""]
+        if results["seed"].nunique() > 2:
+            parts += ["Each seed", seeds(results).round(3).to_string(), ""]
+        parts += [f"The paper, XLM-R on {dataset} (no intervals given)",
+                  paper_headline(dataset=dataset).to_string(), ""]
+    return "\n".join(parts)
 
 
 def parallel(texts):

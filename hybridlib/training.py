@@ -142,6 +142,8 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
     checkpoints = temporary / "checkpoints"
 
     model, source = encoders.load(settings["encoder"], settings["max_length"])
+    # Whoever loads the model uses the prompts that it was trained with.
+    model.prompts = {"query": encoders.Prompts.query, "document": encoders.Prompts.passage}
     model = model.to(device)
     trained = freeze(model, settings["trainable_layers"])
     bf16 = encoders.in_bfloat16(settings["precision"], device)

@@ -1,12 +1,13 @@
 """Ranks against a plain stable sort: in the language, in the pool, with ties, under any chunk size."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybridlib import benchmarks
-from hybridlib.ranking import rank, rank_benchmark
+from hybridlib.ranking import grid, rank, rank_benchmark
 
 BLOCKS = [slice(0, 7), slice(7, 12), slice(12, 30)]
 
@@ -36,7 +37,8 @@ def test_ranks_equal_a_stable_sort(unit_vectors, seed, chunk, duplicates, absent
     relevant = np.stack([rng.integers(b.start, b.stop, size=20) for b in BLOCKS], axis=1)
     if absent:
         relevant[rng.random(relevant.shape) < 0.3] = -1
-    scores = np.rint(queries * 2.0**20) @ np.rint(candidates * 2.0**20).T
+    steps, _ = grid(len(candidates))
+    scores = np.rint(queries * float(steps)) @ np.rint(candidates * float(steps)).T
     for ours, plain in zip(rank(queries, candidates, relevant, BLOCKS, chunk), by_sorting(scores, relevant),
                            strict=True):
         np.testing.assert_array_equal(ours, plain)
@@ -67,13 +69,24 @@ def test_ranks_do_not_depend_on_threads_or_chunks(unit_vectors):
 
 
 def test_scores_on_the_grid_rank_as_in_float64(unit_vectors):
-    # Rounding to 2**-20 moves a score by 1e-6 at the most: ranks differ only where two scores are that close.
+    # Rounding moves a score by about 1e-6 at the most: ranks differ only where two scores are that close.
     rng = np.random.default_rng(1)
     queries, candidates = unit_vectors(rng, 200, 384), unit_vectors(rng, 30, 384)
     relevant = np.stack([rng.integers(b.start, b.stop, size=200) for b in BLOCKS], axis=1)
     exact = by_sorting(queries.astype(float) @ candidates.T.astype(float), relevant)
     ours = rank(queries, candidates, relevant, BLOCKS)
     assert np.mean(ours[1] == exact[1]) > 0.999
+
+
+@given(st.integers(1, 2**20))
+def test_score_and_place_fit_one_exact_integer(candidates):
+    steps, positions = grid(candidates)
+    assert candidates <= positions and steps**2 * positions + positions < 2**53 and steps >= 2**16
+
+
+def test_a_pool_too_large_for_exact_keys_is_refused():
+    with pytest.raises(ValueError, match="1048577 candidates; at most 1048576"):
+        grid(2**20 + 1)
 
 
 def test_rank_benchmark_puts_ranks_beside_their_questions():
