@@ -318,7 +318,7 @@ class Siblings(torch.nn.Module):
 
     def __init__(self, models, dtype=torch.float32, shared=0):
         super().__init__()
-        self.shared, self.lower, self.uppers = shared, None, torch.nn.ModuleList()
+        self.dtype, self.shared, self.lower, self.uppers = dtype, shared, None, torch.nn.ModuleList()
         for model in models:
             if not self.uppers:
                 self.tokenizer, self.max_seq_length, self.device = model.tokenizer, model.max_seq_length, model.device

@@ -8,6 +8,9 @@ Hybrid     each batch is X-X with probability alpha, else X-Y
 X-X mixed  LAReQA's third one (Roy et al. 2020): one language inside a pair, drawn per pair
 ========== ========================================================================================
 
+Three more have as many X-X batches as X-Y ones, like Hybrid at alpha = 0.5, in an order without chance:
+``alternation`` (X-X, X-Y, X-X, …), ``X-X then X-Y`` and ``X-Y then X-X``.
+
 Batch ``step`` is a function of ``(seed, step)`` alone: nothing is materialised, any batch can be had without
 those before it, and a resumed run sees the batches that it would have seen. alpha = 1 gives X-X and alpha = 0
 gives X-Y, batch for batch.
@@ -21,7 +24,8 @@ from torch.utils.data import BatchSampler, Dataset
 
 ALPHA = {"X-X": 1.0, "X-Y": 0.0, "Hybrid": 0.5}
 MIXED = "X-X mixed"
-SAMPLINGS = (*ALPHA, MIXED)
+ORDERED = ("alternation", "X-X then X-Y", "X-Y then X-X")
+SAMPLINGS = (*ALPHA, MIXED, *ORDERED)
 
 
 class Pair(NamedTuple):
@@ -86,7 +90,7 @@ class LanguageBatchSampler(BatchSampler):
     Parameters
     ----------
     corpora : list of ParallelCorpus
-    sampling : {"X-X", "X-Y", "Hybrid", "X-X mixed"}
+    sampling : one of `SAMPLINGS`
     languages : sequence of str
         The training languages. A set serves those of them that it has in enough groups to fill a batch.
     batch_size, steps, seed : int
@@ -112,7 +116,9 @@ class LanguageBatchSampler(BatchSampler):
             raise SamplingError(f"unknown sampling {sampling!r}; choose one of {', '.join(SAMPLINGS)}")
         if alpha is not None and sampling != "Hybrid":
             raise SamplingError(f"alpha belongs to Hybrid; under {sampling} it is fixed")
-        self.alpha = ALPHA.get(sampling) if alpha is None else alpha
+        if sampling in ORDERED and steps % 2:
+            raise SamplingError(f"{sampling} has as many X-X steps as X-Y steps: {steps} steps cannot be halved")
+        self.alpha = (0.5 if sampling in ORDERED else ALPHA.get(sampling)) if alpha is None else alpha
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise SamplingError(f"alpha is a probability, got {alpha}")
         self.corpora, self.sampling, self.languages = list(corpora), sampling, tuple(languages)
@@ -157,19 +163,32 @@ class LanguageBatchSampler(BatchSampler):
 
         The kinds differ where X-Y is due and the set cannot serve it (see ``when_unable``).
         """
-        return self._composition(np.random.default_rng([self.seed, step]))
+        return self._composition(np.random.default_rng([self.seed, step]), step)
 
-    def _composition(self, rng):
+    def _composition(self, rng, step):
         index = int(rng.choice(len(self.sources), p=self.proportions))
         coin = rng.random()
-        due = MIXED if self.sampling == MIXED else "X-X" if coin < self.alpha else "X-Y"
+        due = self._due(step, coin)
         unable = due == "X-Y" and not self._serves_crosslingual(self.sources[index])
         return index, due, "X-X" if unable else due
+
+    def _due(self, step, coin):
+        first_half = step < self.steps // 2
+        match self.sampling:
+            case "X-X mixed":
+                return MIXED
+            case "alternation":
+                return ("X-X", "X-Y")[step % 2]
+            case "X-X then X-Y":
+                return "X-X" if first_half else "X-Y"
+            case "X-Y then X-X":
+                return "X-Y" if first_half else "X-X"
+        return "X-X" if coin < self.alpha else "X-Y"
 
     def batch(self, step):
         """Batch number ``step``: a list of ``batch_size`` `Pair`."""
         rng = np.random.default_rng([self.seed, step])
-        index, _due, kind = self._composition(rng)
+        index, _due, kind = self._composition(rng, step)
         source = self.sources[index]
         if kind == "X-X":
             x = source.monolingual[rng.integers(len(source.monolingual))]

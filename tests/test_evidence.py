@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hybridlib import evidence, tables
 
@@ -56,3 +58,122 @@ def test_table_marks_only_differences_that_exclude_zero():
     shown = tables.differences(table, draws=1000)["multilingual mAP"]
     assert shown["X-Y − X-X"] == "+0.100 [+0.100, +0.100] *"
     assert shown["Hybrid − X-X"].endswith("*") and not shown["Hybrid − X-Y"].endswith("*")
+
+
+def simulated(rng, effect=0.0, seeds=3, articles=30, seed_noise=0.05, systems=("X-X", "Hybrid")):
+    """Results of two systems: shared article difficulty, own article and question noise, a shift per seed."""
+    difficulty = rng.standard_normal((articles, 1)) * 0.3
+    tables_ = []
+    for number, system in enumerate(systems):
+        own = rng.standard_normal((articles, 1)) * 0.1
+        for seed in range(seeds):
+            values = difficulty + own + rng.standard_normal((articles, 4)) * 0.1 + rng.normal(0, seed_noise)
+            tables_.append(results(values + number * effect, system, seed))
+    return pd.concat(tables_, ignore_index=True)
+
+
+@pytest.mark.parametrize(("seeds", "seed_noise"), [(3, 0.0), (3, 0.1), (5, 0.05)])
+def test_intervals_over_articles_and_seeds_cover_as_they_say(seeds, seed_noise):
+    # 400 data sets: 95 % covers between 92 and 98 % of the time (binomial 3-sigma ±3.3); Student's t for two systems
+    # is a little wide (Behrens-Fisher), so up to 99 % is allowed.
+    rng = np.random.default_rng(5)
+    covered = only_articles = 0
+    for n in range(400):
+        table = simulated(rng, 0.2, seeds, seed_noise=seed_noise)
+        drawn = evidence.both(table, "m", draws=600, seed=n)
+        low, high = evidence.interval(drawn["Hybrid"] - drawn["X-X"])
+        covered += low <= 0.2 <= high
+        drawn = evidence.bootstrap(table, "m", draws=600, seed=n)
+        low, high = evidence.interval(drawn["Hybrid"] - drawn["X-X"])
+        only_articles += low <= 0.2 <= high
+    assert 0.915 < covered / 400 <= 0.995
+    if seed_noise == 0.1:
+        assert only_articles / 400 < 0.8, "without the seeds an interval promises too much"
+
+
+def test_false_alarms_come_as_often_as_the_level_says():
+    rng = np.random.default_rng(6)
+    alarms = {"bootstrap": 0, "permutation": 0}
+    for n in range(300):
+        table = simulated(rng, 0.0, 3, seed_noise=0.03)
+        drawn = evidence.both(table, "m", draws=600, seed=n)
+        alarms["bootstrap"] += evidence.p_value(drawn["Hybrid"] - drawn["X-X"]) < 0.05
+        still = simulated(rng, 0.0, 3, seed_noise=0.0)
+        alarms["permutation"] += evidence.permutation(still, "m", "X-X", "Hybrid", draws=300, seed=n) < 0.05
+    # 5 % ± 3.8 (three sigma of 300)
+    assert alarms["bootstrap"] / 300 < 0.088 and 0.012 < alarms["permutation"] / 300 < 0.088
+
+
+def test_one_seed_leaves_the_seed_variance_unknown():
+    table = simulated(np.random.default_rng(0), 1.0, seeds=1)
+    assert evidence.both(table, "m", draws=50).isna().all(axis=None)
+    assert np.isnan(evidence.p_value(evidence.both(table, "m", draws=50)["X-X"]))
+    untrained = table.assign(seed=-1)
+    assert evidence.both(untrained, "m", draws=50).notna().all(axis=None)
+
+
+def test_effect_size_and_contributions_by_hand():
+    table = pd.concat([results([[0.0, 0.0], [0.0, 0.0]]), results([[0.1, 0.1], [0.3, 0.3]], "B")])
+    contributions = evidence.by_article(table, "m", "B", "A")
+    # Two articles of two questions each: an article adds its mean times its share of the questions.
+    assert contributions.tolist() == pytest.approx([0.05, 0.15])
+    assert evidence.effect_size(table, "m", "B", "A") == pytest.approx(0.1 / np.std([0.05, 0.15], ddof=1))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_the_textbook_rule(p_values):
+    # Reject in ascending order while p(k) <= level / (m - k); an adjusted value is the smallest such level.
+    adjusted = evidence.holm(p_values)
+    for level in (0.01, 0.05, 0.2):
+        rejected, stopped = set(), False
+        for k, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+            stopped = stopped or p_values[index] * (len(p_values) - k) > level
+            if not stopped:
+                rejected.add(index)
+        assert {i for i, p in enumerate(adjusted) if p <= level} == rejected
+
+
+def claim_results(gap_mono, gap_multi, distance, seeds=3, noise=0.002):
+    """Three systems with known gaps of Hybrid to X-X (monolingual, multilingual), and rank distances."""
+    rng = np.random.default_rng(7)
+    base = {m: rng.random((30, 3)) * 0.2 + 0.5 for m in tables.HEADLINE}
+    rows = []
+    for system in ("X-X", "X-Y", "Hybrid"):
+        for seed in range(seeds):
+            values = {m: base[m] + rng.normal(0, noise) + rng.normal(0, noise, (30, 3)) for m in base}
+            values["monolingual AP"] += gap_mono * (system == "Hybrid")
+            values["multilingual AP"] += gap_multi * (system != "X-X")
+            values["rank distance"] = 100 * (1 + values["rank distance"]) * (distance if system != "X-X" else 1)
+            table = pd.concat([results(values[m], system, seed).rename(columns={"m": m}) for m in base], axis=1)
+            rows.append(table.loc[:, ~table.columns.duplicated()])
+    return pd.concat(rows, ignore_index=True)
+
+
+def verdicts(table):
+    return evidence.judge_claims({"toy": table}, "toy", draws=2000)[0].set_index("claim")["verdict"]
+
+
+def test_verdicts_on_constructed_cases():
+    as_the_paper = verdicts(claim_results(0.0, 0.1, 0.7))
+    assert as_the_paper.loc[[1, 2, 3, 4]].tolist() == ["reproduced"] * 4
+    assert as_the_paper.loc[[5, 6, 7]].tolist() == ["not measured"] * 3
+    otherwise = verdicts(claim_results(-0.05, -0.1, 1.3))
+    assert otherwise.loc[[1, 3, 4]].tolist() == ["not reproduced"] * 3
+    noisy = verdicts(claim_results(-0.008, 0.0, 1.0, noise=0.02))
+    assert set(noisy.loc[[1, 3]]) == {"undecided"}
+    assert verdicts(claim_results(0.0, 0.1, 0.7, seeds=1)).loc[[1, 2, 3, 4]].tolist() == ["undecided"] * 4
+
+
+def test_an_undecided_claim_says_what_would_decide_it():
+    verdict, parts = evidence.judge_claims({"toy": claim_results(0.0, 0.1, 0.7, noise=0.015)}, "toy", draws=2000)
+    row = verdict.set_index("claim").loc[1]
+    assert row["verdict"] == "undecided" and "would take" in row["why"] and "seeds" in row["why"]
+    needed = parts.loc[parts["claim"] == 1, "seeds_needed"].item()
+    assert 3 < needed < 100
+
+
+def test_the_claims_file_has_the_seven_claims():
+    claims, rules = evidence.read_claims()
+    assert [claim["number"] for claim in claims] == [1, 2, 3, 4, 5, 6, 7]
+    assert {part.kind for claim in claims for part in claim["parts"]} == {"at least", "greater", "level"}
+    assert rules == {"level": 0.05, "map_margin": 0.01, "rank_distance_margin": 0.05}

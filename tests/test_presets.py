@@ -45,6 +45,24 @@ def test_settings_name_the_data_and_all_choices():
     assert re.fullmatch("Hybrid-s7", Preset("mini").run_folder("Hybrid", 7).name)
 
 
+def test_a_system_names_what_it_changes():
+    mini = Preset("mini")
+    changed = mini.settings("X-X temperature=0.05 groups=64", 0)
+    assert changed == mini.settings("X-X", 0) | {"temperature": 0.05, "groups": 64}
+    assert mini.settings("Hybrid alpha=0.5", 0) == mini.settings("Hybrid", 0)
+    assert mini.run_folder("Hybrid alpha=0.4", 2).name == "Hybrid-alpha-0.4-s2"
+    with pytest.raises(ValueError, match="'X-X heat=1': no setting heat in configs/mini.yaml"):
+        mini.settings("X-X heat=1", 0)
+
+
+def test_fewer_groups_are_part_of_more():
+    mini = Preset("mini")
+    kept = {n: set(mini.sampler(f"X-X groups={n}", 0).corpora[0].ids) for n in (40, 100)}
+    assert len(kept[40]) == 40 and kept[40] < kept[100] and len(kept[100]) == 100
+    with pytest.raises(ValueError, match="groups=999, and the training sets have 216"):
+        mini.sampler("X-X groups=999", 0)
+
+
 def test_ranks_of_an_untrained_run_say_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="train it first"):
         Preset("mini", runs_folder=tmp_path).ranks("X-X", 0)

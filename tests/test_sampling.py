@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from hybridlib.sampling import SAMPLINGS, LanguageBatchSampler, PairDataset, SamplingError
+from hybridlib.sampling import ORDERED, SAMPLINGS, LanguageBatchSampler, PairDataset, SamplingError
 
 # A true hypothesis fails a check at this level once in a million runs; the draws are seeded, so never twice.
 SURE = 1e-6
@@ -36,7 +36,7 @@ def test_every_batch_has_its_languages_and_no_false_negative(complete_corpus, sa
         else:
             assert all(x == y for x, y in languages)
     assert {batches.composition(step)[2] for step in range(400)} == (
-        {"X-X", "X-Y"} if sampling == "Hybrid" else {sampling})
+        {"X-X", "X-Y"} if sampling in ("Hybrid", *ORDERED) else {sampling})
 
 
 def test_languages_are_uniform(complete_corpus):
@@ -186,3 +186,24 @@ def test_memory_and_time_go_with_the_texts_not_with_the_pairs(make_corpus):
     tracemalloc.stop()
     assert peak < 20_000 * 9 * 50, f"{peak / 2**20:.1f} MiB"
     assert np.all(batches.sources[0].crosslingual_groups)
+
+
+@pytest.mark.parametrize(("sampling", "first"), [
+    ("alternation", ["X-X", "X-Y"] * 6), ("X-X then X-Y", ["X-X"] * 6 + ["X-Y"] * 6),
+    ("X-Y then X-X", ["X-Y"] * 6 + ["X-X"] * 6)])
+def test_orders_without_chance(complete_corpus, sampling, first):
+    kinds = []
+    ordered = sampler(complete_corpus, sampling, steps=12)
+    for step in range(12):
+        batch = ordered.batch(step)
+        crossed = {pair.query_language != pair.passage_language for pair in batch}
+        assert len(crossed) == 1
+        kinds.append("X-Y" if crossed.pop() else "X-X")
+        # The same step of X-X or X-Y with this seed: only the order differs.
+        assert batch == sampler(complete_corpus, kinds[-1], steps=12).batch(step)
+    assert kinds == first
+
+
+def test_an_order_needs_an_even_number_of_steps(complete_corpus):
+    with pytest.raises(SamplingError, match="alternation has as many X-X steps as X-Y steps: 11 steps"):
+        sampler(complete_corpus, "alternation", steps=11)

@@ -1,0 +1,127 @@
+"""Sweeps: which systems, what they cost, and what was measured.
+
+A sweep is a list of systems in ``configs/evidence/sweeps.yaml``. Its runs are run folders like any other, so a sweep
+that was stopped goes on where it was. What comes out is a small table, one row per run, kept under ``figures/`` with
+the pictures: without the runs the notebooks show the committed one.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from hybridlib import figures, metrics, runs
+from hybridlib.presets import CONFIGS, parse
+from hybridlib.sampling import SAMPLINGS
+from hybridlib.tables import HEADLINE
+
+FILE = CONFIGS / "evidence" / "sweeps.yaml"
+
+
+def systems(preset, name, fraction=1.0):
+    """The systems of a sweep, or so many from its front.
+
+    Parameters
+    ----------
+    preset : hybridlib.presets.Preset
+    name : str
+    fraction : float in (0, 1]
+
+    Raises
+    ------
+    ValueError
+        If the preset has no such sweep.
+    """
+    every = yaml.safe_load(FILE.read_text("utf-8")).get(preset.name, {})
+    if name not in every:
+        raise ValueError(f"preset {preset.name!r} has no sweep {name!r} in {FILE.name}; it has: {', '.join(every)}")
+    return every[name][:math.ceil(fraction * len(every[name]))]
+
+
+def runs_of(chosen, seeds):
+    """The trained runs that systems need: a list of (system, seed), each once, debiasing apart."""
+    bases = dict.fromkeys(system.partition(" + ")[0] for system in chosen)
+    return [(base, seed) for base in bases if parse(base)[0] in SAMPLINGS for seed in seeds]
+
+
+def cost(preset, chosen, seeds):
+    """What is left to train, and for how long: ``(runs missing, minutes)``.
+
+    Minutes as the preset's finished runs took on this machine, per step; NaN before the first.
+    """
+    missing = [run for run in runs_of(chosen, seeds)
+               if not runs.is_complete(preset.run_folder(*run), preset.settings(*run))]
+    seconds = [json.loads(file.read_text("utf-8")) for file in Path(preset.folder).glob("*-s*/manifest.json")]
+    each = [m["seconds"] / m["steps_run"] for m in seconds]
+    steps = sum(preset.settings(*run)["steps"] for run in missing)
+    return len(missing), steps * (sum(each) / len(each) if each else math.nan) / 60
+
+
+def summary(results, unseen):
+    """One row per run: ``system``, ``seed``, and the four numbers over all, the trained and the unseen languages."""
+    rows = []
+    for (system, seed), table in results.groupby(["system", "seed"], sort=False):
+        means = metrics.per_language(table.drop(columns=["system", "seed"]))[list(HEADLINE)]
+        for languages, chosen in (("all", means.index), ("unseen", means.index.intersection(unseen)),
+                                  ("trained", means.index.difference(unseen))):
+            rows.append({"system": system, "seed": seed, "languages": languages} | means.loc[chosen].mean().to_dict())
+    return pd.DataFrame(rows)
+
+
+def measure(preset, name, seeds, fraction=1.0):
+    """Train and evaluate what is missing of a sweep, and keep its table; or read the committed table.
+
+    Parameters
+    ----------
+    preset : hybridlib.presets.Preset
+    name : str
+    seeds : list of int
+    fraction : float
+        Of the sweep; 0 trains nothing and returns what was committed.
+
+    Returns
+    -------
+    DataFrame
+        See `summary`; with ``benchmark``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``fraction`` is 0 and nothing was committed for the preset.
+    """
+    file = figures.FOLDER / preset.name / f"sweep_{name}.csv"
+    if not fraction:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file.relative_to(figures.FOLDER.parent)}: no such measurement was committed for "
+                                    f"preset {preset.name!r}; set fraction=1 to make it")
+        return pd.read_csv(file)
+    chosen = systems(preset, name, fraction)
+    for run in runs_of(chosen, seeds):
+        preset.train(*run)
+    unseen = [x for x in preset.benchmark.languages if x not in preset.config["languages"]]
+    table = pd.concat([summary(preset.results(seeds, benchmark, chosen), unseen).assign(benchmark=benchmark)
+                       for benchmark in preset.benchmarks], ignore_index=True)
+    with runs.atomic(file) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6f")
+    return table
+
+
+def spread(table, languages="all", benchmark=None):
+    """Mean over seeds and, where there are several, the lowest and highest: a row per system, in the table's order."""
+    rows = table[table["languages"] == languages]
+    rows = rows[rows["benchmark"] == (benchmark or table["benchmark"].iloc[0])]
+    grouped = rows.groupby("system", sort=False)
+    shown = {}
+    for measure, title in HEADLINE.items():
+        digits = 1 if measure == "rank distance" else 3
+        shown[title] = {system: f"{values.mean():.{digits}f}" + (
+            f" [{values.min():.{digits}f}, {values.max():.{digits}f}]" if len(values) > 1 else "")
+            for system, values in grouped[measure]}
+    return pd.DataFrame(shown).assign(seeds=grouped.size())
+
+
+def value_of(system, setting, default):
+    """What a system's name says of a setting: ``value_of("X-X temperature=0.05", "temperature", 0.01)`` is 0.05."""
+    return parse(system.partition(" + ")[0])[1].get(setting, default)
