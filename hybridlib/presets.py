@@ -213,6 +213,10 @@ class Preset:
         return training.train(self.run_folder(sampling, seed), settings, self._sets_of(settings), self.selection,
                               device=self.device)
 
+    def is_trained(self, system, seed):
+        """Whether the run folder of a system and a seed is there, with exactly these settings."""
+        return runs.is_complete(self.run_folder(system, seed), self.settings(system, seed))
+
     def _check_is_trained(self, sampling, seed):
         folder, settings = self.run_folder(sampling, seed), self.settings(sampling, seed)
         if parse(sampling)[0] not in SAMPLINGS and not runs.is_complete(folder, settings):

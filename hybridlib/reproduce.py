@@ -1,4 +1,4 @@
-"""Run the numbered notebooks in order with papermill, and print the result: what ``make reproduce`` calls."""
+"""Run the numbered notebooks with papermill and print the result: ``make reproduce`` and ``make evidence``."""
 
 import argparse
 import hashlib
@@ -8,15 +8,23 @@ import sys
 import time
 from pathlib import Path
 
-from hybridlib import runs
+import pandas as pd
+
+from hybridlib import figures, runs
 from hybridlib.presets import ROOT, Preset
 
 NOTEBOOKS = ROOT / "notebooks"
 
 
-def notebooks():
-    """The numbered notebooks, in order."""
-    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+def notebooks(which="all"):
+    """The numbered notebooks in order: "all"; the "walk" from data to claims; "evidence", sweeps and claims."""
+    every = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    number = {path: int(path.name[:2]) for path in every}
+    if which == "walk":
+        return [path for path in every if 1 <= number[path] <= 7]
+    if which == "evidence":
+        return [path for path in every if number[path] >= 8] + [path for path in every if number[path] == 7]
+    return every
 
 
 def source_key(path, parameters, before):
@@ -63,7 +71,9 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m hybridlib.reproduce", description=__doc__)
     parser.add_argument("--preset", default="mini", help="a file of configs/ (default: mini)")
     parser.add_argument("--data", default="", help="folder of the preset's data, where it needs one")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds (default: 0)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds (default: 0 1 2)")
+    parser.add_argument("--evidence", action="store_true", help="the sweeps 08 to 11, not the walk 01 to 07")
+    parser.add_argument("--fraction", type=float, default=1.0, help="of each sweep, from its front (default: 1)")
     chosen = parser.parse_args(arguments)
     data = str(Path(chosen.data).resolve()) if chosen.data else ""
     try:
@@ -76,15 +86,20 @@ def main(arguments=None):
     os.environ["TQDM_DISABLE"] = "1"
     started, key = time.monotonic(), ""
     parameters = {"preset_name": chosen.preset, "data": data, "seeds": chosen.seeds}
-    for path in notebooks():
-        key = source_key(path, parameters, key)
+    for path in notebooks("evidence" if chosen.evidence else "walk"):
+        sweep = {"fraction": chosen.fraction} if int(path.name[:2]) >= 8 else {}
+        key = source_key(path, parameters | sweep, key)
         output = preset.folder / "notebooks" / path.name
         begun = time.monotonic()
-        ran = execute(path, output, parameters, key)
+        ran = execute(path, output, parameters | sweep, key)
         spent = f"{time.monotonic() - begun:.0f} s" if ran else "unchanged"
         print(f"{path.stem}: {spent} -> {output.relative_to(ROOT)}", flush=True)
 
-    print("\n" + (preset.folder / "results.txt").read_text("utf-8"))
+    if not chosen.evidence:
+        print("\n" + (preset.folder / "results.txt").read_text("utf-8"))
+    claims = figures.FOLDER / chosen.preset / "claims.csv"
+    if len(chosen.seeds) > 2:
+        print(pd.read_csv(claims)[["claim", "verdict", "text"]].to_string(index=False) + "\n")
     print(f"figures: figures/{chosen.preset}/    run folders: {preset.folder.relative_to(ROOT)}/")
     print(f"This took {(time.monotonic() - started) / 60:.1f} minutes.")
 

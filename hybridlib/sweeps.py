@@ -51,8 +51,7 @@ def cost(preset, chosen, seeds):
 
     Minutes as the preset's finished runs took on this machine, per step; NaN before the first.
     """
-    missing = [run for run in runs_of(chosen, seeds)
-               if not runs.is_complete(preset.run_folder(*run), preset.settings(*run))]
+    missing = [run for run in runs_of(chosen, seeds) if not preset.is_trained(*run)]
     seconds = [json.loads(file.read_text("utf-8")) for file in Path(preset.folder).glob("*-s*/manifest.json")]
     each = [m["seconds"] / m["steps_run"] for m in seconds]
     steps = sum(preset.settings(*run)["steps"] for run in missing)

@@ -18,7 +18,9 @@ def code(path):
 
 
 def test_they_are_numbered_in_the_order_they_run():
-    assert [path.name[:3] for path in PATHS] == [f"{n:02d}_" for n in range(1, len(PATHS) + 1)]
+    assert [path.name[:3] for path in PATHS] == [f"{n:02d}_" for n in range(len(PATHS))]
+    assert [path.name[:2] for path in notebooks("walk")] == [f"{n:02d}" for n in range(1, 8)]
+    assert [path.name[:2] for path in notebooks("evidence")] == ["08", "09", "10", "11", "07"]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

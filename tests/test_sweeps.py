@@ -1,0 +1,73 @@
+"""Sweeps: the files name systems that exist, a fraction is a front part, and a table is the means of its runs."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+from hybridlib import figures, runs, sweeps
+from hybridlib.presets import Preset
+from hybridlib.sampling import SAMPLINGS
+from hybridlib.tables import HEADLINE
+
+
+@pytest.mark.parametrize("name", ["mini", "xquad"])
+def test_every_system_of_every_sweep_can_be_asked_for(name):
+    preset = Preset(name, data=ROOT)
+    for sweep, systems in yaml.safe_load(sweeps.FILE.read_text())[name].items():
+        assert len(systems) == len(set(systems)), sweep
+        for system, seed in sweeps.runs_of(systems, [0]):
+            assert preset.settings(system, seed)["sampling"] in SAMPLINGS
+
+
+def test_a_fraction_is_taken_from_the_front():
+    mini = Preset("mini")
+    assert sweeps.systems(mini, "order", 0.5) == ["Hybrid", "alternation"]
+    assert sweeps.systems(mini, "order", 0.01) == ["Hybrid"]
+    with pytest.raises(ValueError, match="preset 'mini' has no sweep 'moon' in sweeps.yaml; it has: alpha, order"):
+        sweeps.systems(mini, "moon")
+
+
+def test_debiasing_needs_no_run_of_its_own():
+    chosen = ["untrained", "untrained + subspace", "Hybrid", "Hybrid + subspace", "alternation + subspace"]
+    assert sweeps.runs_of(chosen, [0, 1]) == [("Hybrid", 0), ("Hybrid", 1), ("alternation", 0), ("alternation", 1)]
+
+
+def test_cost_counts_what_is_missing_at_the_pace_of_what_is_there(tmp_path):
+    preset = Preset("mini", runs_folder=tmp_path)
+    assert sweeps.cost(preset, ["X-X"], [0])[0] == 1 and np.isnan(sweeps.cost(preset, ["X-X"], [0])[1])
+    done = preset.run_folder("X-X", 0)
+    runs.write_json(done / "settings.json", preset.settings("X-X", 0))
+    (done / "manifest.json").write_text(json.dumps({"seconds": 60, "steps_run": 40}))
+    # X-X of seed 0 is there; three others are not, 40 steps each at 1.5 seconds.
+    assert sweeps.cost(preset, ["X-X", "Hybrid"], [0, 1]) == (3, 3 * 40 * 1.5 / 60)
+
+
+def test_a_summary_is_the_mean_over_languages_of_each_run():
+    rows = [{"system": "X-X", "seed": seed, "question": n, "article": n, "query_language": x}
+            | {m: 10 * seed + value for m in HEADLINE}
+            for seed in (0, 1) for x, values in {"de": [1, 2], "en": [4], "el": [9]}.items()
+            for n, value in enumerate(values)]
+    table = sweeps.summary(pd.DataFrame(rows), ["el"]).set_index(["seed", "languages"])["rank distance"]
+    assert table.loc[(0, "all")] == pytest.approx((1.5 + 4 + 9) / 3)
+    assert table.loc[(1, "trained")] == pytest.approx(10 + (1.5 + 4) / 2) and table.loc[(1, "unseen")] == 19
+
+
+def test_without_measuring_the_committed_table_is_read_or_missed(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "FOLDER", tmp_path)
+    preset = Preset("mini", runs_folder=tmp_path)
+    with pytest.raises(FileNotFoundError, match="sweep_order.csv: no such measurement.*set fraction=1"):
+        sweeps.measure(preset, "order", [0], 0)
+    (tmp_path / "mini").mkdir()
+    (tmp_path / "mini" / "sweep_order.csv").write_text("system,seed\nHybrid,0\n")
+    assert sweeps.measure(preset, "order", [0], 0)["system"].tolist() == ["Hybrid"]
+
+
+def test_spread_shows_mean_and_range_over_seeds():
+    rows = [{"system": "X-X", "seed": s, "languages": "all", "benchmark": "b"} | dict.fromkeys(HEADLINE, value)
+            for s, value in enumerate((0.1, 0.2, 0.6))]
+    shown = sweeps.spread(pd.DataFrame(rows))
+    assert shown.loc["X-X", "multilingual mAP"] == "0.300 [0.100, 0.600]" and shown.loc["X-X", "seeds"] == 3
