@@ -46,3 +46,22 @@ def by_language(measure, dataset="XQuAD-R", model="XLM-R"):
 def headline(measures, dataset="XQuAD-R", model="XLM-R"):
     """The means over languages (Tables 1 and 2): rows are samplings, columns the measures."""
     return pd.DataFrame({m: by_language(m, dataset, model).loc["mean"] for m in measures})
+
+
+def miracl(metric, model="XLM-R"):
+    """MIRACL dev (Tables 12 and 13), monolingual.
+
+    Parameters
+    ----------
+    metric : {"nDCG@10", "R@100"}
+    model : {"XLM-R", "LaBSE"}
+
+    Returns
+    -------
+    DataFrame
+        Rows are languages in the order of the tables, with a last row ``mean``; columns the samplings X-X, X-Y, Hybrid.
+    """
+    table = pd.read_csv(FOLDER / "miracl.csv")
+    table = table[(table["metric"] == metric) & (table["model"] == model)]
+    order = table["language"].unique()
+    return table.pivot(index="language", columns="sampling", values="value").loc[order, ["X-X", "X-Y", "Hybrid"]]
