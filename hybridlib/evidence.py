@@ -317,5 +317,5 @@ def _why(verdict, parts, level):
     if verdict == "undecided":
         needs = [f"{row[name]:.0f} {name.split('_')[0]}" for name in ("seeds_needed", "articles_needed")
                  if np.isfinite(row[name])]
-        text += f"; would take {' or '.join(needs)}" if needs else "; too near the margin for any number of runs"
+        text += f"; would take {' or '.join(needs)}" if needs else "; neither more seeds nor more articles alone would do"
     return text
