@@ -299,6 +299,39 @@ def judge_claims(every, main, unseen=(), draws=10_000, path=CLAIMS):
     return pd.DataFrame(verdicts), parts
 
 
+def halves(results, seed=0):
+    """Results of one half of the articles, and of the other: to choose on the first and confirm on the second."""
+    articles = np.random.default_rng(seed).permutation(sorted(results["article"].unique()))
+    chosen = results["article"].isin(articles[:len(articles) // 2])
+    return results[chosen], results[~chosen]
+
+
+def gains(results, reference, measures):
+    """How much better than a reference each system is, as a share of the reference's value; positive is better.
+
+    Returns
+    -------
+    DataFrame
+        A row per system, best mean gain first; a column per measure, and ``mean``.
+    """
+    values = pd.DataFrame({m: seed_means(results, m).groupby(level="system", sort=False).mean() for m in measures})
+    relative = values / values.loc[reference] - 1
+    if "rank distance" in relative:
+        relative["rank distance"] *= -1
+    return relative.assign(mean=relative.mean(axis=1)).sort_values("mean", ascending=False)
+
+
+def confirm(results, system, reference, measures, draws=10_000):
+    """Differences of a system to a reference with 95 % intervals over articles and seeds: a row per measure."""
+    rows = {}
+    for measure in measures:
+        means = seed_means(results, measure)
+        table = both(results[results["system"].isin([system, reference])], measure, draws)
+        low, high = interval(table[system] - table[reference])
+        rows[measure] = {"difference": means[system].mean() - means[reference].mean(), "low": low, "high": high}
+    return pd.DataFrame(rows).T
+
+
 _COLUMNS = ["claim", "benchmark", "languages", "measure", "comparison", "difference", "low", "high", "margin", "p_for",
             "p_against", "permutation", "effect", "seeds", "seeds_needed", "articles_needed"]
 
@@ -317,5 +350,5 @@ def _why(verdict, parts, level):
     if verdict == "undecided":
         needs = [f"{row[name]:.0f} {name.split('_')[0]}" for name in ("seeds_needed", "articles_needed")
                  if np.isfinite(row[name])]
-        text += f"; would take {' or '.join(needs)}" if needs else "; neither more seeds nor more articles alone would do"
+        text += f"; would take {' or '.join(needs)}" if needs else "; neither seeds nor articles alone would do"
     return text

@@ -177,3 +177,31 @@ def test_the_claims_file_has_the_seven_claims():
     assert [claim["number"] for claim in claims] == [1, 2, 3, 4, 5, 6, 7]
     assert {part.kind for claim in claims for part in claim["parts"]} == {"at least", "greater", "level"}
     assert rules == {"level": 0.05, "map_margin": 0.01, "rank_distance_margin": 0.05}
+
+
+def test_halves_share_no_article_and_lose_none():
+    table = simulated(np.random.default_rng(0), articles=31)
+    first, second = evidence.halves(table)
+    assert set(first["article"]) | set(second["article"]) == set(table["article"])
+    assert not set(first["article"]) & set(second["article"])
+    assert first["article"].nunique() == 15 and len(first) + len(second) == len(table)
+
+
+def test_gains_are_shares_and_a_smaller_rank_distance_is_one():
+    table = pd.concat([results([[value]], system).assign(**{"rank distance": distance}) for system, value, distance in
+                       (("Hybrid", 0.5, 100.0), ("A", 0.6, 90.0), ("B", 0.5, 110.0))])
+    found = evidence.gains(table, "Hybrid", ["m", "rank distance"])
+    assert found.index.tolist() == ["A", "Hybrid", "B"]
+    assert found.loc["A"].tolist() == pytest.approx([0.2, 0.1, 0.15])
+    assert found.loc["B", "mean"] == pytest.approx(-0.05)
+
+
+def test_confirming_takes_only_the_two_systems_and_holds_seeds():
+    table = simulated(np.random.default_rng(3), 0.2, 3)
+    row = evidence.confirm(table, "Hybrid", "X-X", ["m"], draws=500).loc["m"]
+    assert row["low"] < row["difference"] < row["high"]
+    means = evidence.seed_means(table, "m")
+    assert row["difference"] == pytest.approx(means["Hybrid"].mean() - means["X-X"].mean())
+    only_articles = evidence.bootstrap(table, "m", 500)
+    narrow = np.subtract(*evidence.interval(only_articles["Hybrid"] - only_articles["X-X"])[::-1])
+    assert row["high"] - row["low"] > narrow
