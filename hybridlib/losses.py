@@ -1,6 +1,8 @@
-"""The training loss: InfoNCE with in-batch negatives."""
+"""The training loss: InfoNCE with in-batch negatives; and, as a baseline, distillation of a ranking in English."""
 
+import torch
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from torch.nn import functional
 
 
 def info_nce(model, temperature):
@@ -24,3 +26,42 @@ def info_nce(model, temperature):
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
     return MultipleNegativesRankingLoss(model, scale=1 / temperature)
+
+
+class EnglishRankingDistillation(torch.nn.Module):
+    """The student should rank a batch as a teacher ranks the same batch in English.
+
+    The idea of distilling a monolingual ranking into a multilingual retriever (among others Huang et al. 2023, arXiv
+    2305.09025, and Yang et al. 2024, arXiv 2401.06415, the latter to reduce language bias), in its plainest form: for
+    query i the cross-entropy of the student's in-batch distribution, ``softmax_j(cos(q_i, p_j) / t)`` in the
+    languages that the batch has, under the teacher's in English, at one temperature for both. A batch has four
+    columns: ``query``, ``passage``, and the same in English, ``english_query`` and ``english_passage``. Without the
+    last two (the selection set is English) it is `info_nce`.
+
+    Parameters
+    ----------
+    model, teacher : SentenceTransformer
+        The teacher is not trained.
+    temperature : float
+    """
+
+    def __init__(self, model, teacher, temperature):
+        super().__init__()
+        self.model, self.temperature = model, temperature
+        self.ranking = info_nce(model, temperature)
+        # In a list, so that it is neither trained nor saved with the student.
+        self._teacher = [teacher.eval().requires_grad_(False)]
+
+    def _log_distribution(self, model, queries, passages):
+        queries, passages = (functional.normalize(model(side)["sentence_embedding"].float(), dim=1)
+                             for side in (queries, passages))
+        return functional.log_softmax(queries @ passages.T / self.temperature, dim=1)  # (batch, batch)
+
+    def forward(self, sentence_features, labels=None):
+        """The loss of a batch: a scalar."""
+        columns = list(sentence_features)
+        if len(columns) == 2:
+            return self.ranking(columns, labels)
+        with torch.no_grad():
+            target = self._log_distribution(self._teacher[0], *columns[2:]).exp()
+        return functional.cross_entropy(self._log_distribution(self.model, *columns[:2]), target)

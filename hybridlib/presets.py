@@ -157,7 +157,8 @@ class Preset:
         system : str
             A sampling, with what differs from the preset's file behind it: ``"X-X temperature=0.05"``,
             ``"Hybrid alpha=0.4"``. Beside the names of the file there are ``groups=64`` (so many training groups,
-            drawn once) and ``sets=[docs,ntrex]`` (only those training sets). Or "untrained", or the name of any
+            drawn once), ``sets=[docs,ntrex]`` (only those training sets) and ``loss=distillation`` (see
+            `hybridlib.training.train`). Or "untrained", or the name of any
             encoder. A method of `hybridlib.debiasing` may follow: ``"Hybrid + subspace"``; it is no part of the run.
         seed : int
 
@@ -173,7 +174,7 @@ class Preset:
         if sampling not in SAMPLINGS:
             encoder = chosen["encoder"] if system == UNTRAINED else system
             return {"encoder": encoder, "precision": chosen["precision"], "sampling": UNTRAINED}
-        unknown = changes.keys() - chosen.keys() - {"groups", "sets"}
+        unknown = changes.keys() - chosen.keys() - {"groups", "sets", "loss"}
         if unknown:
             raise ValueError(f"{system!r}: no setting {', '.join(sorted(unknown))} in configs/{self.name}.yaml")
         alpha = chosen["alpha"] if sampling == "Hybrid" else ALPHA.get(sampling)

@@ -241,11 +241,18 @@ def describe(batch):
 
 
 class PairDataset(Dataset):
-    """Turns the `Pair` indices of a sampler into texts, one batch at a time."""
+    """Turns the `Pair` indices of a sampler into texts, one batch at a time.
 
-    def __init__(self, corpora):
-        self.corpora = list(corpora)
+    With ``in_english`` each pair comes in English as well: ``english_query`` and ``english_passage``.
+    """
+
+    def __init__(self, corpora, in_english=False):
+        self.corpora, self.in_english = list(corpora), in_english
 
     def __getitem__(self, pair):
         """The dict of texts of a `Pair`: see `hybridlib.corpus.ParallelCorpus.pair`."""
-        return self.corpora[pair.corpus].pair(*pair[1:])
+        corpus = self.corpora[pair.corpus]
+        texts = corpus.pair(*pair[1:])
+        if self.in_english:
+            texts |= {f"english_{side}": text for side, text in corpus.pair(pair.group, "en", "en").items()}
+        return texts

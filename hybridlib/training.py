@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from hybridlib import encoders, runs
-from hybridlib.losses import info_nce
+from hybridlib.losses import EnglishRankingDistillation, info_nce
 from hybridlib.sampling import LanguageBatchSampler, PairDataset
 
 
@@ -26,7 +26,7 @@ class _Trainer(SentenceTransformerTrainer):
         super().__init__(**kwargs)
 
     def get_train_dataloader(self):
-        pairs = PairDataset(self.sampler.corpora)
+        pairs = PairDataset(self.sampler.corpora, isinstance(self.loss, EnglishRankingDistillation))
         loader = DataLoader(pairs, batch_sampler=self.sampler, collate_fn=self.data_collator)
         self._train_dataloader = self.accelerator.prepare(loader)
         return self._train_dataloader
@@ -90,6 +90,22 @@ def sampler_of(settings, corpora):
         negatives=settings["hard_negatives"])
 
 
+def _loss_of(settings, model, corpora):
+    """The loss that the settings ask for."""
+    match settings.get("loss", "info_nce"):
+        case "info_nce":
+            return info_nce(model, settings["temperature"])
+        case "distillation":
+            for corpus in corpora:
+                if settings["hard_negatives"] or not all(
+                        "en" in side and corpus.has(side, "en").all() for side in (corpus.query, corpus.passage)):
+                    raise ValueError(f"loss=distillation needs every group of {corpus.name!r} in English, and no hard "
+                                     "negatives")
+            teacher, _ = encoders.load(settings["encoder"], settings["max_length"])
+            return EnglishRankingDistillation(model, teacher.to(model.device), settings["temperature"])
+    raise ValueError(f"loss is info_nce or distillation, not {settings['loss']!r}")
+
+
 def _last_checkpoint(folder):
     """The newest whole checkpoint under ``folder``; None without one. The trainer writes its state last."""
     whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")
@@ -112,7 +128,8 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
         ``hard_negatives``, ``batch_size``, ``steps``, ``temperature``, ``learning_rate``, ``weight_decay``,
         ``warmup_steps``, ``max_length``, ``trainable_layers``, ``eval_steps``, ``patience``, ``precision``
         ("bf16", "fp32", or "auto": bf16 where the device is fast at it), and whatever names the data; written
-        to ``settings.json``.
+        to ``settings.json``. ``loss``: "info_nce", which it is without one, or "distillation" (see
+        `hybridlib.losses.EnglishRankingDistillation`; the teacher is the encoder that training starts from).
     corpora : list of ParallelCorpus
         The training sets.
     selection : Dataset with columns ``query`` and ``passage``
@@ -153,14 +170,15 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
         per_device_eval_batch_size=min(len(selection), 128), learning_rate=settings["learning_rate"],
         weight_decay=settings["weight_decay"], warmup_steps=settings["warmup_steps"],
         prompts={"query": encoders.Prompts.query, "passage": encoders.Prompts.passage,
-                 "negative": encoders.Prompts.passage},
+                 "negative": encoders.Prompts.passage, "english_query": encoders.Prompts.query,
+                 "english_passage": encoders.Prompts.passage},
         eval_strategy="steps", eval_steps=settings["eval_steps"], save_strategy="steps",
         save_steps=settings["eval_steps"], save_total_limit=2, load_best_model_at_end=True,
         metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=1, logging_first_step=True,
         report_to="none", disable_tqdm=True, dataloader_pin_memory=device != "cpu")
     trainer = _Trainer(
         model=model, args=arguments, sampler=sampler, eval_dataset=selection,
-        loss=info_nce(model, settings["temperature"]),
+        loss=_loss_of(settings, model, corpora),
         callbacks=[_Progress(folder.name), EarlyStoppingCallback(settings["patience"]), *callbacks])
     trainer.remove_callback(PrinterCallback)
     checkpoint = _last_checkpoint(checkpoints)

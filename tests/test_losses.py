@@ -5,7 +5,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from hybridlib.losses import info_nce
+from hybridlib.losses import EnglishRankingDistillation, info_nce
 
 
 def reference(queries, passages, temperature):
@@ -39,3 +39,38 @@ def test_by_hand(tiny_encoder):
 def test_temperature_must_be_positive(tiny_encoder):
     with pytest.raises(ValueError, match="positive, got 0"):
         info_nce(SentenceTransformer(str(tiny_encoder), device="cpu"), 0)
+
+
+class Looked(torch.nn.Module):
+    """An encoder that is given its embeddings."""
+
+    def forward(self, features):
+        return {"sentence_embedding": features}
+
+
+def test_distillation_against_plain_loops():
+    rng = np.random.default_rng(1)
+    columns = rng.standard_normal((4, 5, 8))
+    temperature, expected = 0.2, []
+    for i in range(5):
+        distributions = []
+        for queries, passages in (columns[:2], columns[2:]):
+            scores = [q @ p / np.linalg.norm(q) / np.linalg.norm(p) / temperature
+                      for q, p in zip([queries[i]] * 5, passages, strict=True)]
+            distributions.append(np.exp(scores) / np.sum(np.exp(scores)))
+        student, teacher = distributions
+        expected.append(-np.sum(teacher * np.log(student)))
+    loss = EnglishRankingDistillation(Looked(), Looked(), temperature)
+    assert loss([torch.tensor(c) for c in columns]).item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_distillation_trains_the_student_only(tiny_encoder):
+    student, teacher = (SentenceTransformer(str(tiny_encoder), device="cpu") for _ in range(2))
+    loss = EnglishRankingDistillation(student, teacher, 0.05)
+    features = [student.preprocess([f"{side} {i}" for i in range(4)]) for side in ("1", "2", "3", "4")]
+    loss(features).backward()
+    assert all(p.grad is None for p in teacher.parameters())
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in student.parameters())
+    assert {id(p) for p in loss.parameters()} == {id(p) for p in student.parameters()}
+    # The selection set is English: two columns, and InfoNCE.
+    assert loss(features[:2]).item() == info_nce(student, 0.05)(features[:2], None).item()

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,35 @@ def test_same_settings_are_reused_and_others_replace(tmp_path, tiny_settings, co
     train(folder, tiny_settings | {"seed": 4}, complete_corpus, selection)
     assert (folder / "manifest.json").stat().st_mtime_ns != before
     assert json.loads((folder / "settings.json").read_text())["seed"] == 4
+
+
+def without_dropout(encoder, folder):
+    """A copy of an encoder whose output is the same in training."""
+    shutil.copytree(encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_distillation_follows_the_english_ranking(tmp_path, tiny_settings, complete_corpus, selection, make_corpus):
+    settings = tiny_settings | {"sampling": "X-Y", "alpha": 0.0, "loss": "distillation",
+                                "encoder": without_dropout(tiny_settings["encoder"], tmp_path / "encoder")}
+    losses = pd.read_csv(train(tmp_path / "run", settings, complete_corpus, selection) / "losses.csv")
+    # The first batch by hand: cross-entropy of the student, who is still the teacher, under the ranking in English.
+    model, _ = encoders.load(settings["encoder"], settings["max_length"])
+    batch = training.sampler_of(settings, [complete_corpus]).batch(0)
+    pairs = [complete_corpus.pair(*pair[1:]) for pair in batch]
+    english = [complete_corpus.pair(pair.group, "en", "en") for pair in batch]
+    scores = [torch.as_tensor(model.encode([f"query: {x['query']}" for x in side])
+                              @ model.encode([f"passage: {x['passage']}" for x in side]).T) / 0.05
+              for side in (pairs, english)]
+    expected = torch.nn.functional.cross_entropy(scores[0], scores[1].softmax(1)).item()
+    assert losses["loss"][0] == pytest.approx(expected, abs=1e-3)
+    with pytest.raises(ValueError, match="every group of 'toy' in English"):
+        train(tmp_path / "other", settings, make_corpus([group(i, ("de", "ru")) for i in range(9)]), selection)
+    with pytest.raises(ValueError, match="info_nce or distillation, not 'other'"):
+        train(tmp_path / "other", settings | {"loss": "other"}, complete_corpus, selection)
 
 
 def diverging(settings):
