@@ -1,11 +1,14 @@
 """The training loss: InfoNCE with in-batch negatives; and, as a baseline, distillation of a ranking in English."""
 
 import torch
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    MultipleNegativesRankingLoss,
+)
 from torch.nn import functional
 
 
-def info_nce(model, temperature):
+def info_nce(model, temperature, mini_batch_size=None, gather=False):
     """InfoNCE (van den Oord et al. 2018) over cosine similarities, as the library computes it.
 
     For query i of a batch of n: ``-log(exp(cos(q_i, p_i)/t) / sum_j exp(cos(q_i, p_j)/t))`` where j runs over
@@ -17,6 +20,11 @@ def info_nce(model, temperature):
     model : SentenceTransformer
     temperature : float
         The paper does not state its own; E5 was trained at 0.01.
+    mini_batch_size : int, optional
+        Encode so many texts at a time and keep their gradients (GradCache, Gao et al. 2021): the same loss in less
+        memory and more time.
+    gather : bool
+        Where several processes train, take the passages of all of them: the batch is the sum of their slices.
 
     Raises
     ------
@@ -25,7 +33,10 @@ def info_nce(model, temperature):
     """
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    return MultipleNegativesRankingLoss(model, scale=1 / temperature)
+    if mini_batch_size:
+        return CachedMultipleNegativesRankingLoss(
+            model, scale=1 / temperature, mini_batch_size=mini_batch_size, gather_across_devices=gather)
+    return MultipleNegativesRankingLoss(model, scale=1 / temperature, gather_across_devices=gather)
 
 
 class EnglishRankingDistillation(torch.nn.Module):
@@ -35,8 +46,7 @@ class EnglishRankingDistillation(torch.nn.Module):
     2305.09025, and Yang et al. 2024, arXiv 2401.06415, the latter to reduce language bias), in its plainest form: for
     query i the cross-entropy of the student's in-batch distribution, ``softmax_j(cos(q_i, p_j) / t)`` in the
     languages that the batch has, under the teacher's in English, at one temperature for both. A batch has four
-    columns: ``query``, ``passage``, and the same in English, ``english_query`` and ``english_passage``. Without the
-    last two (the selection set is English) it is `info_nce`.
+    columns: ``query``, ``passage``, and the same in English, ``english_query`` and ``english_passage``.
 
     Parameters
     ----------
@@ -48,7 +58,6 @@ class EnglishRankingDistillation(torch.nn.Module):
     def __init__(self, model, teacher, temperature):
         super().__init__()
         self.model, self.temperature = model, temperature
-        self.ranking = info_nce(model, temperature)
         # In a list, so that it is neither trained nor saved with the student.
         self._teacher = [teacher.eval().requires_grad_(False)]
 
@@ -60,8 +69,6 @@ class EnglishRankingDistillation(torch.nn.Module):
     def forward(self, sentence_features, labels=None):
         """The loss of a batch: a scalar."""
         columns = list(sentence_features)
-        if len(columns) == 2:
-            return self.ranking(columns, labels)
         with torch.no_grad():
             target = self._log_distribution(self._teacher[0], *columns[2:]).exp()
         return functional.cross_entropy(self._log_distribution(self.model, *columns[:2]), target)

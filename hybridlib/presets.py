@@ -174,7 +174,7 @@ class Preset:
         if sampling not in SAMPLINGS:
             encoder = chosen["encoder"] if system == UNTRAINED else system
             return {"encoder": encoder, "precision": chosen["precision"], "sampling": UNTRAINED}
-        unknown = changes.keys() - chosen.keys() - {"groups", "sets", "loss"}
+        unknown = changes.keys() - chosen.keys() - {"groups", "sets", "loss", "mini_batch_size"}
         if unknown:
             raise ValueError(f"{system!r}: no setting {', '.join(sorted(unknown))} in configs/{self.name}.yaml")
         alpha = chosen["alpha"] if sampling == "Hybrid" else ALPHA.get(sampling)

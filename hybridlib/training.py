@@ -1,5 +1,6 @@
 """Corpus, sampler and settings to a run folder, by sentence-transformers' own trainer."""
 
+import os
 import re
 import shutil
 import time
@@ -19,10 +20,14 @@ from hybridlib.sampling import LanguageBatchSampler, PairDataset
 
 
 class _Trainer(SentenceTransformerTrainer):
-    """The library's trainer, with our batches instead of those of a materialised dataset."""
+    """The library's trainer, with our batches instead of those of a materialised dataset.
 
-    def __init__(self, *, sampler, **kwargs):
-        self.sampler = sampler
+    Where several processes train, accelerate gives each a slice of the same batch (``split_batches``), so that an X-X
+    batch has one language over all of them.
+    """
+
+    def __init__(self, *, sampler, selection_loss, **kwargs):
+        self.sampler, self.selection_loss = sampler, selection_loss
         super().__init__(**kwargs)
 
     def get_train_dataloader(self):
@@ -32,9 +37,17 @@ class _Trainer(SentenceTransformerTrainer):
         return self._train_dataloader
 
     def get_eval_dataloader(self, eval_dataset=None):
-        # In order, so that the validation loss has the same in-batch negatives each time.
-        loader = DataLoader(self.eval_dataset, self.args.eval_batch_size, collate_fn=self.data_collator)
-        return self.accelerator.prepare(loader)
+        # In order, and whole in each process, so that the validation loss has the same in-batch negatives always.
+        return DataLoader(self.eval_dataset, self.args.per_device_eval_batch_size, collate_fn=self.data_collator)
+
+    def compute_loss(self, model, *args, **kwargs):
+        of_training = self.loss
+        if not model.training:
+            self.loss = self.selection_loss
+        try:
+            return super().compute_loss(model, *args, **kwargs)
+        finally:
+            self.loss = of_training
 
 
 class _Progress(TrainerCallback):
@@ -90,12 +103,14 @@ def sampler_of(settings, corpora):
         negatives=settings["hard_negatives"])
 
 
-def _loss_of(settings, model, corpora):
+def _loss_of(settings, model, corpora, processes):
     """The loss that the settings ask for."""
     match settings.get("loss", "info_nce"):
         case "info_nce":
-            return info_nce(model, settings["temperature"])
+            return info_nce(model, settings["temperature"], settings.get("mini_batch_size"), gather=processes > 1)
         case "distillation":
+            if processes > 1:
+                raise ValueError("loss=distillation runs in one process")
             for corpus in corpora:
                 if settings["hard_negatives"] or not all(
                         "en" in side and corpus.has(side, "en").all() for side in (corpus.query, corpus.passage)):
@@ -117,7 +132,8 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
     """Fine-tune an encoder under one sampling, and leave a run folder.
 
     A finished folder with these settings is returned as it is. An unfinished one is taken up at its last
-    checkpoint, with the same losses as if it had never stopped.
+    checkpoint, with the same losses as if it had never stopped. Several processes (``accelerate launch``,
+    ``torchrun``) train together, each on a slice of the same batch, with the passages of all slices as negatives.
 
     Parameters
     ----------
@@ -130,6 +146,7 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
         ("bf16", "fp32", or "auto": bf16 where the device is fast at it), and whatever names the data; written
         to ``settings.json``. ``loss``: "info_nce", which it is without one, or "distillation" (see
         `hybridlib.losses.EnglishRankingDistillation`; the teacher is the encoder that training starts from).
+        ``mini_batch_size``: see `hybridlib.losses.info_nce`. ``batch_size`` is that of all processes together.
     corpora : list of ParallelCorpus
         The training sets.
     selection : Dataset with columns ``query`` and ``passage``
@@ -147,26 +164,25 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
     folder = Path(folder)
     if runs.is_complete(folder, settings):
         return folder
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("device is 'cuda' and no CUDA device is there; set device: cpu")
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    _check_device(device, processes)
+    if settings["batch_size"] % processes:
+        raise ValueError(f"a batch of {settings['batch_size']} cannot be cut into {processes} equal slices")
     sampler = sampler_of(settings, corpora)
     started = time.monotonic()
     temporary = folder.with_name(f".{folder.name}.tmp")
-    if not runs.is_complete(temporary, settings):
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        runs.write_json(temporary / "settings.json", settings)
     checkpoints = temporary / "checkpoints"
 
     model, source = encoders.load(settings["encoder"], settings["max_length"])
     # Whoever loads the model uses the prompts that it was trained with.
     model.prompts = {"query": encoders.Prompts.query, "document": encoders.Prompts.passage}
-    model = model.to(device)
+    model = model.to(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device)
     trained = freeze(model, settings["trainable_layers"])
     bf16 = encoders.in_bfloat16(settings["precision"], device)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints), use_cpu=device == "cpu", bf16=bf16, seed=settings["seed"],
-        max_steps=settings["steps"], per_device_train_batch_size=settings["batch_size"],
+        max_steps=settings["steps"], per_device_train_batch_size=settings["batch_size"] // processes,
+        accelerator_config={"split_batches": True},
         per_device_eval_batch_size=min(len(selection), 128), learning_rate=settings["learning_rate"],
         weight_decay=settings["weight_decay"], warmup_steps=settings["warmup_steps"],
         prompts={"query": encoders.Prompts.query, "passage": encoders.Prompts.passage,
@@ -176,9 +192,14 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
         save_steps=settings["eval_steps"], save_total_limit=2, load_best_model_at_end=True,
         metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=1, logging_first_step=True,
         report_to="none", disable_tqdm=True, dataloader_pin_memory=device != "cpu")
+    with arguments.main_process_first():
+        if not runs.is_complete(temporary, settings):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            runs.write_json(temporary / "settings.json", settings)
     trainer = _Trainer(
         model=model, args=arguments, sampler=sampler, eval_dataset=selection,
-        loss=_loss_of(settings, model, corpora),
+        loss=_loss_of(settings, model, corpora, processes), selection_loss=info_nce(model, settings["temperature"]),
         callbacks=[_Progress(folder.name), EarlyStoppingCallback(settings["patience"]), *callbacks])
     trainer.remove_callback(PrinterCallback)
     checkpoint = _last_checkpoint(checkpoints)
@@ -189,20 +210,35 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
     if abs(best - restored) > 1e-4 * max(1, abs(best)):
         raise RuntimeError(f"{folder.name}: the best checkpoint has validation loss {best}, the model that was "
                            f"restored has {restored}")
+    if arguments.process_index == 0:
+        _publish(folder, temporary, trainer, started, encoder=source, device=device, processes=processes,
+                 precision="bf16" if bf16 else "fp32", trained_parameters=trained)
+    trainer.accelerator.wait_for_everyone()
+    return folder
+
+
+def _publish(folder, temporary, trainer, started, **facts):
+    """Write what a run leaves, and give its folder its name."""
     history = pd.DataFrame(trainer.state.log_history)
     losses = history.loc[history["loss"].notna(), ["step", "loss", "learning_rate"]]
     losses = losses.merge(history.loc[history["eval_loss"].notna(), ["step", "eval_loss"]]
                           .drop_duplicates("step"), on="step", how="left")
-    losses = losses.merge(pd.DataFrame(sampler.log()), on="step", how="left")
+    losses = losses.merge(pd.DataFrame(trainer.sampler.log()), on="step", how="left")
     losses.to_csv(temporary / "losses.csv", index=False)
-    model.float().cpu().save(str(temporary / "model"), create_model_card=False)
+    trainer.model.float().cpu().save(str(temporary / "model"), create_model_card=False)
     runs.write_json(temporary / "manifest.json", runs.manifest(
-        started, encoder=source, device=device, precision="bf16" if bf16 else "fp32", trained_parameters=trained,
-        steps_run=int(losses["step"].max()), best_step=_best_step(trainer.state),
-        best_validation_loss=best))
-    shutil.rmtree(checkpoints)
+        started, **facts, steps_run=int(losses["step"].max()), best_step=_best_step(trainer.state),
+        best_validation_loss=trainer.state.best_metric))
+    shutil.rmtree(temporary / "checkpoints")
     runs.publish(temporary, folder)
-    return folder
+
+
+def _check_device(device, processes):
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("device is 'cuda' and no CUDA device is there; set device: cpu")
+    if device == "cuda" and processes == 1 and torch.cuda.device_count() > 1:
+        raise RuntimeError(f"{torch.cuda.device_count()} CUDA devices and one process: start one for each with "
+                           "`accelerate launch -m hybridlib.train …`, or choose one with CUDA_VISIBLE_DEVICES")
 
 
 def _best_step(state):

@@ -72,5 +72,16 @@ def test_distillation_trains_the_student_only(tiny_encoder):
     assert all(p.grad is None for p in teacher.parameters())
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in student.parameters())
     assert {id(p) for p in loss.parameters()} == {id(p) for p in student.parameters()}
-    # The selection set is English: two columns, and InfoNCE.
-    assert loss(features[:2]).item() == info_nce(student, 0.05)(features[:2], None).item()
+
+
+def test_cached_is_the_same_loss_and_gradient(tiny_encoder):
+    gradients, values = [], []
+    for size in (None, 3):
+        model = SentenceTransformer(str(tiny_encoder), device="cpu").eval()
+        features = [model.preprocess([f"{i + shift} {i}" for i in range(8)]) for shift in (0, 20, 40)]
+        loss = info_nce(model, 0.05, mini_batch_size=size)(features, None)
+        loss.backward()
+        values.append(loss.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert values[1] == pytest.approx(values[0], rel=1e-5)
+    assert torch.allclose(*gradients, atol=1e-5 * gradients[0].abs().max().item())
