@@ -144,6 +144,21 @@ def as_text(every, title):
     return "\n".join(parts)
 
 
+def as_markdown(table):
+    """A table as Markdown, with its index.
+
+    >>> print(as_markdown(pd.DataFrame({"a": [1], "b": ["x"]}, index=["row"])))
+    |  | a | b |
+    |---|---|---|
+    | row | 1 | x |
+    """
+    def line(cells):
+        return f"| {' | '.join(map(str, cells))} |"
+
+    rows = [line([name, *values]) for name, values in zip(table.index, table.to_numpy(), strict=True)]
+    return "\n".join([line(["", *table.columns]), "|---" * (1 + table.shape[1]) + "|", *rows])
+
+
 def parallel(texts):
     """An HTML table of one text in several languages, right-to-left text set right.
 
