@@ -1,0 +1,150 @@
+"""What a training step of ours costs against sentence-transformers' own trainer with its default sampler.
+
+    python benchmarks/training.py                              # two cores: e5-small, batches of 32
+    python benchmarks/training.py --device cuda --batch 100    # a GPU: e5-small and XLM-R base's shape
+
+Both trainers train the same encoder on the same pairs of our own corpus with the same arguments, in turn and several
+times. Ours draws LAReQA's mixed X-X, whose pairs are those of a materialised data set of all languages, so that tokens
+and padding are alike. Counted are the real tokens of a step, and its seconds without the first steps. On a GPU also:
+peak memory, the share of the bf16 rate that the card reaches in one large matrix product of the same run, with and
+without compilation. Writes ``benchmarks/training.<device>.json``.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from transformers import BertConfig, BertModel, PrinterCallback, TrainerCallback
+
+from hybridlib import encoders, runs
+from hybridlib.losses import info_nce
+from hybridlib.presets import Preset
+from hybridlib.sampling import LanguageBatchSampler
+from hybridlib.training import _Trainer, freeze
+
+SKIPPED = 3  # steps that warm up
+
+
+class Clock(TrainerCallback):
+    """Real tokens of each step, and when it ended: its batch is part of what it costs."""
+
+    def __init__(self, device):
+        self.device, self.ends, self.tokens = device, [], []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Note the time, once the device is done."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+
+    def counting(self, collate):
+        """``collate``, noting how many tokens each batch has."""
+        def counted(features):
+            batch = collate(features)
+            self.tokens.append(sum(int(v.sum()) for k, v in batch.items() if k.endswith("attention_mask")))
+            return batch
+        return counted
+
+    def tokens_per_second(self):
+        """Without the first steps."""
+        return sum(self.tokens[SKIPPED:len(self.ends)]) / (self.ends[-1] - self.ends[SKIPPED - 1])
+
+
+def encoder(shape, device):
+    """e5-small, or an encoder of XLM-R base's shape with random weights and the same tokenizer."""
+    model, _ = encoders.load(max_length=64)
+    if shape == "XLM-R base":
+        torch.manual_seed(0)
+        model[0].auto_model = BertModel(BertConfig(vocab_size=250_037, type_vocab_size=2), add_pooling_layer=False)
+    return model.to(device)
+
+
+def measure(ours, shape, chosen, corpora, pairs, compiled=False):
+    """Tokens per second of one trainer."""
+    model = encoder(shape, chosen.device)
+    freeze(model, chosen.layers)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=folder, max_steps=chosen.steps, per_device_train_batch_size=chosen.batch, seed=0,
+            use_cpu=chosen.device == "cpu", bf16=encoders.in_bfloat16("auto", chosen.device), save_strategy="no",
+            report_to="none", disable_tqdm=True, logging_steps=1, torch_compile=compiled,
+            prompts={"query": encoders.Prompts.query, "passage": encoders.Prompts.passage},
+            dataloader_pin_memory=chosen.device == "cuda", accelerator_config={"split_batches": True})
+        loss = info_nce(model, 0.01)
+        if ours:
+            sampler = LanguageBatchSampler(corpora, "X-X mixed", corpora[0].languages, chosen.batch, chosen.steps, 0)
+            trainer = _Trainer(model=model, args=arguments, sampler=sampler, loss=loss, selection_loss=loss)
+        else:
+            trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=pairs, loss=loss)
+        trainer.remove_callback(PrinterCallback)
+        clock = Clock(chosen.device)
+        trainer.data_collator = clock.counting(trainer.data_collator)
+        trainer.add_callback(clock)
+        trainer.train()
+    return clock.tokens_per_second()
+
+
+def operations(model, length):
+    """Floating-point operations per token of a training step: 6 per weight of the layers, and the attention."""
+    layers = model[0].auto_model.encoder.layer
+    weights = sum(p.numel() for p in layers.parameters() if p.ndim == 2)
+    return 6 * weights + 12 * len(layers) * length * model[0].auto_model.config.hidden_size
+
+
+def peak_rate(size=8192, repeats=20):
+    """Operations per second of one large bf16 matrix product on the GPU."""
+    a = torch.randn(size, size, dtype=torch.bfloat16, device="cuda")
+    for _ in range(3):
+        a @ a
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(repeats):
+        a @ a
+    torch.cuda.synchronize()
+    return repeats * 2 * size**3 / (time.perf_counter() - started)
+
+
+def main():
+    """Measure, print, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--layers", type=int, help="how many of the top layers are trained; default all")
+    parser.add_argument("--repeats", type=int, default=3)
+    chosen = parser.parse_args()
+    corpora = Preset("mini").training_sets
+    pairs = Dataset.from_list([corpora[0].pair(group, x, x) for x in corpora[0].languages
+                               for group in range(len(corpora[0]))])
+    found = {"batch": chosen.batch, "steps": chosen.steps - SKIPPED, "repeats": chosen.repeats,
+             "threads": torch.get_num_threads()}
+    if chosen.device == "cuda":
+        found |= {"card": torch.cuda.get_device_name(), "bf16 product, Tflop/s": peak_rate() / 1e12}
+    for shape in ["e5-small"] + ["XLM-R base"] * (chosen.device == "cuda"):
+        rates = {True: [], False: []}
+        for repeat in range(chosen.repeats):
+            for ours in (True, False) if repeat % 2 else (False, True):
+                rates[ours].append(measure(ours, shape, chosen, corpora, pairs))
+                print(f"{shape}, {'ours' if ours else 'theirs'}: {rates[ours][-1]:.0f} tokens/s", flush=True)
+        ratios = np.divide(rates[True], rates[False])
+        found[shape] = {"tokens per second": float(np.median(rates[True])), "against theirs": {
+            "median": float(np.median(ratios)), "low": float(ratios.min()), "high": float(ratios.max())}}
+        if chosen.device == "cuda":
+            compiled = measure(True, shape, chosen, corpora, pairs, compiled=True)
+            share = operations(encoder(shape, "cpu"), 40) / peak_rate()
+            found[shape] |= {"tokens per second, compiled": compiled,
+                             "share of the product's rate": found[shape]["tokens per second"] * share,
+                             "share, compiled": compiled * share,
+                             "peak memory, GiB": torch.cuda.max_memory_allocated() / 2**30}
+    runs.write_json(Path(__file__).with_name(f"training.{chosen.device}.json"), found)
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
