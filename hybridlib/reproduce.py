@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hybridlib import figures, runs
+from hybridlib import figures, runs, training
 from hybridlib.presets import ROOT, Preset
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -72,20 +72,23 @@ def main(arguments=None):
     parser.add_argument("--preset", default="mini", help="a file of configs/ (default: mini)")
     parser.add_argument("--data", default="", help="folder of the preset's data, where it needs one")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds (default: 0 1 2)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--evidence", action="store_true", help="the sweeps 08 to 11, not the walk 01 to 07")
     parser.add_argument("--fraction", type=float, default=1.0, help="of each sweep, from its front (default: 1)")
     chosen = parser.parse_args(arguments)
     data = str(Path(chosen.data).resolve()) if chosen.data else ""
     try:
-        preset = Preset(chosen.preset, data=data or None)
+        training.check_device(chosen.device)
+        preset = Preset(chosen.preset, data=data or None, device=chosen.device)
         preset.training_sets, preset.benchmark  # noqa: B018 (bad data stops here, before any work)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
         sys.exit(f"hybridlib: {error}")
 
     # Bars inside the notebooks would only fill their stored outputs; papermill's own shows how far it is.
     os.environ["TQDM_DISABLE"] = "1"
     started, key = time.monotonic(), ""
-    parameters = {"preset_name": chosen.preset, "data": data, "seeds": chosen.seeds}
+    parameters = {"preset_name": chosen.preset, "data": data, "seeds": chosen.seeds,
+                  "device": chosen.device}
     for path in notebooks("evidence" if chosen.evidence else "walk"):
         sweep = {"fraction": chosen.fraction} if int(path.name[:2]) >= 8 else {}
         key = source_key(path, parameters | sweep, key)

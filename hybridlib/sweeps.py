@@ -20,6 +20,11 @@ from hybridlib.tables import HEADLINE
 FILE = CONFIGS / "evidence" / "sweeps.yaml"
 
 
+def names(preset):
+    """The sweeps that a preset has."""
+    return list(yaml.safe_load(FILE.read_text("utf-8")).get(preset.name, {}))
+
+
 def systems(preset, name, fraction=1.0):
     """The systems of a sweep, or so many from its front.
 

@@ -165,7 +165,7 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
     if runs.is_complete(folder, settings):
         return folder
     processes = int(os.environ.get("WORLD_SIZE", 1))
-    _check_device(device, processes)
+    check_device(device, processes)
     if settings["batch_size"] % processes:
         raise ValueError(f"a batch of {settings['batch_size']} cannot be cut into {processes} equal slices")
     sampler = sampler_of(settings, corpora)
@@ -233,7 +233,8 @@ def _publish(folder, temporary, trainer, started, **facts):
     runs.publish(temporary, folder)
 
 
-def _check_device(device, processes):
+def check_device(device, processes=1):
+    """Raise RuntimeError if ``processes`` processes cannot train on the device ("cpu" or "cuda")."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("device is 'cuda' and no CUDA device is there; set device: cpu")
     if device == "cuda" and processes == 1 and torch.cuda.device_count() > 1:

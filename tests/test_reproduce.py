@@ -3,6 +3,7 @@
 import nbformat
 import papermill
 import pytest
+import torch
 from conftest import ROOT
 
 from hybridlib import reproduce
@@ -43,7 +44,9 @@ def test_a_failed_notebook_is_left_aside(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--preset", "maxi"], "no preset 'maxi'"), (["--preset", "xquad"], "DATA=<folder>"),
-    (["--preset", "xquad", "--data", "/nowhere"], "/nowhere/train/docs.jsonl.gz: no such file")])
+    (["--preset", "xquad", "--data", "/nowhere"], "/nowhere/train/docs.jsonl.gz: no such file"),
+    pytest.param(["--device", "cuda"], "no CUDA device is there",
+                 marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there"))])
 def test_bad_requests_stop_before_any_work(arguments, message):
     with pytest.raises(SystemExit, match=message):
         reproduce.main(arguments)
