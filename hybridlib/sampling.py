@@ -65,18 +65,18 @@ class _Source:
         self.any_groups = _plain(both > 0)
         self.mixed = self._fills(self.any_groups)
 
-    def _fills(self, *masks, chunk=2**16):
+    def _fills(self, *masks):
         """Whether the groups that are in all masks have ``batch_size`` different keys; looks no further than needed."""
         if any(mask is False for mask in masks):
             return False
         masks, found = [mask for mask in masks if mask is not True], np.empty(0, self.key.dtype)
-        for start in range(0, len(self.key), chunk):
-            part = slice(start, start + chunk)
+        start, size = 0, 2 * self.batch_size
+        while start < len(self.key) and len(found) < self.batch_size:
+            part = slice(start, start + size)
             kept = np.logical_and.reduce([mask[part] for mask in masks]) if masks else slice(None)
             found = np.union1d(found, self.key[part][kept])
-            if len(found) >= self.batch_size:
-                return True
-        return False
+            start, size = start + size, min(2 * size, 2**20)
+        return len(found) >= self.batch_size
 
     def draw(self, rng, *masks):
         """``batch_size`` groups that are in all masks, uniform, no two of them with the same key.
