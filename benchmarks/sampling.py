@@ -16,6 +16,7 @@ import multiprocessing
 import platform
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -102,8 +103,8 @@ def main():
     results = []
     for groups in chosen.groups:
         with (tempfile.TemporaryDirectory() as folder,
-              multiprocessing.get_context("spawn").Pool(1) as pool):
-            results.append(pool.apply(measure, (Path(folder), groups, chosen.repeats)))
+              ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool):
+            results.append(pool.submit(measure, Path(folder), groups, chosen.repeats).result())
         print(json.dumps({k: v for k, v in results[-1].items() if k != "microseconds"}), flush=True)
     runs.write_json(FILE, {"machine": platform.machine(), "numpy": np.__version__, "repeats": chosen.repeats,
                            "sizes": results})

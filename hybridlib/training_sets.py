@@ -24,6 +24,7 @@ from pathlib import Path
 
 import datasets
 import pandas as pd
+from huggingface_hub import snapshot_download
 from tqdm.auto import tqdm
 
 from hybridlib import mmarco, paper, runs
@@ -246,19 +247,20 @@ def load(name, data=None):
     if data is None and chosen.revision is None:
         raise ValueError(f"{chosen.title} cannot be downloaded by a program: {chosen.get} ({chosen.home})")
     if data is None:
-        files = [f"hf://datasets/{chosen.home}@{chosen.revision}/{file}" for file in chosen.files]
-    else:
-        files = [str(Path(data, file)) for file in chosen.files]
-        if absent := [file for file in chosen.files if not list(Path(data).glob(file))]:
-            raise FileNotFoundError(f"{Path(data, absent[0])}: no such file; {data} must be laid out as {chosen.home}")
+        try:
+            data = snapshot_download(chosen.home, repo_type="dataset", revision=chosen.revision,
+                                     allow_patterns=list(chosen.files))
+        except OSError as error:
+            raise ConnectionError(f"{chosen.home} at {chosen.revision} could not be had: {error}\nGet the files by "
+                                  "other means and give their folder with --data") from error
+    if absent := [file for file in chosen.files if not list(Path(data).glob(file))]:
+        raise FileNotFoundError(f"{Path(data, absent[0])}: no such file; {data} must be laid out as {chosen.home}")
     options = {"field": chosen.field} if chosen.field else {}
     try:
-        dataset = datasets.load_dataset(chosen.reader, data_files={"train": files}, split="train", **options)
+        dataset = datasets.load_dataset(chosen.reader, split="train", **options, data_files={
+            "train": [str(Path(data, file)) for file in chosen.files]})
     except datasets.exceptions.DatasetGenerationError as error:
         raise CorpusError([f"{chosen.title}: {error.__cause__ or error}"]) from error
-    except OSError as error:
-        raise ConnectionError(f"{chosen.home} at {chosen.revision} could not be had: {error}\nGet the files by other "
-                              "means and give their folder with --data") from error
     check(dataset, chosen)
     return dataset
 
