@@ -43,11 +43,12 @@ def training_texts(corpora, languages, groups, seed=0):
     -------
     dict of "queries" and "candidates" to DataFrame with ``language`` and ``text``
     """
-    places = [(corpus, row) for corpus in corpora for row in range(len(corpus))]
-    chosen = np.random.default_rng(seed).permutation(len(places))[:groups]
+    starts = np.cumsum([0, *map(len, corpora)])
+    chosen = np.random.default_rng(seed).permutation(starts[-1])[:groups]
     rows = {"queries": [], "candidates": []}
-    for place in np.sort(chosen):
-        corpus, row = places[place]
+    for place in np.sort(chosen).tolist():
+        number = int(np.searchsorted(starts, place, side="right")) - 1
+        corpus, row = corpora[number], place - int(starts[number])
         for side, columns in (("queries", corpus.query), ("candidates", corpus.passage)):
             rows[side] += [(x, columns[x][row].as_py()) for x in languages
                            if x in columns and columns[x][row].is_valid]

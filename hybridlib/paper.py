@@ -18,6 +18,12 @@ def candidate_counts(dataset="XQuAD-R"):
     return table[table["dataset"] == dataset].set_index("language")[["queries", "candidates"]]
 
 
+def training_data():
+    """Pairs per language of each training set (Table 9): a dict of its name there to a number."""
+    table = pd.read_csv(FOLDER / "training_data.csv")
+    return dict(zip(table["dataset"], table["pairs_per_language"].tolist(), strict=True))
+
+
 def by_language(measure, dataset="XQuAD-R", model="XLM-R"):
     """One measure per query language and sampling (Tables 3 to 8).
 

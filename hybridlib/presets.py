@@ -19,7 +19,19 @@ import torch
 import yaml
 from safetensors.numpy import load_file, save_file
 
-from hybridlib import benchmarks, corpus, debiasing, encoders, metrics, ranking, report, runs, training
+from hybridlib import (
+    benchmarks,
+    corpus,
+    debiasing,
+    encoders,
+    metrics,
+    mmarco,
+    ranking,
+    report,
+    runs,
+    training,
+    training_sets,
+)
 from hybridlib.sampling import ALPHA, SAMPLINGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,12 +99,20 @@ class Preset:
         object.__setattr__(self, "config", config)
         object.__setattr__(self, "folder", Path(self.runs_folder, self.name))
 
+    @cached_property
+    def _data(self):
+        """The data of the file, with the sets that the user made here named by file and checksum."""
+        return training_sets.resolve(self.config["data"], self.data)
+
     def _path(self, entry):
         path = Path(self.data or ROOT, entry["file"])
         corpus.verify_checksum(path, entry["sha256"])
         return path
 
     def _groups(self, entry):
+        if entry["format"] == "mmarco":
+            kept = [x for x in self.config["languages"] if x in mmarco.LANGUAGES]
+            return mmarco.MarcoCorpus(Path(self.data, entry["file"]), kept, entry["name"])
         path = self._path(entry)
         name = entry.get("name", path.name.split(".")[0])
         if entry["format"] == "articles":
@@ -102,8 +122,8 @@ class Preset:
     @cached_property
     def _split(self):
         """``(training sets, selection set)`` as ParallelCorpus: selection has a file, or is held out of a set."""
-        sets = [self._groups(entry) for entry in self.config["data"]["training"]]
-        selection = self.config["data"]["selection"]
+        sets = [self._groups(entry) for entry in self._data["training"]]
+        selection = self._data["selection"]
         if "held_out_of" not in selection:
             return sets, self._groups(selection)
         place = [c.name for c in sets].index(selection["held_out_of"])
@@ -129,7 +149,7 @@ class Preset:
     @property
     def articles(self):
         """All articles of the preset's files in the articles format; empty if it has none."""
-        data = self.config["data"]
+        data = self._data
         entries = [*data["training"], data["selection"], *data["benchmarks"]]
         return corpus.read_articles(*(self._path(e) for e in entries if e.get("format") == "articles"))
 
@@ -169,8 +189,8 @@ class Preset:
         """
         sampling, changes = parse(system)
         chosen = {k: v for k, v in self.config.items() if k not in _NOT_SETTINGS}
-        chosen["data"] = [[entry["file"], entry["sha256"]] for entry in self.config["data"]["training"]]
-        chosen["selection"] = self.config["data"]["selection"]
+        chosen["data"] = [[entry["file"], entry["sha256"]] for entry in self._data["training"]]
+        chosen["selection"] = self._data["selection"]
         if sampling not in SAMPLINGS:
             encoder = chosen["encoder"] if system == UNTRAINED else system
             return {"encoder": encoder, "precision": chosen["precision"], "sampling": UNTRAINED}

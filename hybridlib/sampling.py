@@ -43,40 +43,64 @@ class SamplingError(ValueError):
 
 
 class _Source:
-    """One training set as the sampler sees it: who has which language, and who shares a passage."""
+    """One training set as the sampler sees it: who has which language, and who shares a passage.
+
+    A mask is a boolean array over the groups, or plain True or False where it is the same for all of them: what every
+    group has costs no memory, however many they are.
+    """
 
     def __init__(self, corpus, languages, batch_size):
         self.corpus, self.batch_size = corpus, batch_size
         self.key = corpus.passage_key
-        none = np.zeros(len(corpus), bool)
-        self.query = {x: corpus.has(corpus.query, x) if x in corpus.query else none for x in languages}
-        self.passage = {x: corpus.has(corpus.passage, x) if x in corpus.passage else none for x in languages}
-        self.monolingual = [x for x in languages if self._fills(self.query[x] & self.passage[x])]
+        self.query = {x: _plain(corpus.has(corpus.query, x)) if x in corpus.query else False for x in languages}
+        self.passage = {x: _plain(corpus.has(corpus.passage, x)) if x in corpus.passage else False for x in languages}
+        self.monolingual = [x for x in languages if self._fills(self.query[x], self.passage[x])]
         self.ordered_pairs = [(x, y) for x in languages for y in languages
-                              if x != y and self._fills(self.query[x] & self.passage[y])]
+                              if x != y and self._fills(self.query[x], self.passage[y])]
         # A group can stand in an X-Y pair if some language of its query differs from one of its passage.
         query_count, passage_count = sum(self.query.values()), sum(self.passage.values())
         both = sum(self.query[x] & self.passage[x] for x in languages)
-        self.crosslingual_groups = (query_count * passage_count - both) > 0
+        self.crosslingual_groups = _plain((query_count * passage_count - both) > 0)
         self.crosslingual = self._fills(self.crosslingual_groups)
-        self.any_groups = both > 0
+        self.any_groups = _plain(both > 0)
         self.mixed = self._fills(self.any_groups)
 
-    def _fills(self, mask):
-        return len(np.unique(self.key[mask])) >= self.batch_size
+    def _fills(self, *masks):
+        """Whether the groups that are in all masks have ``batch_size`` different keys; looks no further than needed."""
+        if any(mask is False for mask in masks):
+            return False
+        masks, found = [mask for mask in masks if mask is not True], np.empty(0, self.key.dtype)
+        start, size = 0, 2 * self.batch_size
+        while start < len(self.key) and len(found) < self.batch_size:
+            part = slice(start, start + size)
+            kept = np.logical_and.reduce([mask[part] for mask in masks]) if masks else slice(None)
+            found = np.union1d(found, self.key[part][kept])
+            start, size = start + size, min(2 * size, 2**20)
+        return len(found) >= self.batch_size
 
     def draw(self, rng, *masks):
         """``batch_size`` groups that are in all masks, uniform, no two of them with the same key.
 
         By rejection, so that the cost goes with the batch and not with the corpus.
         """
-        chosen = {}
+        masks, chosen = [mask for mask in masks if mask is not True], {}
         while len(chosen) < self.batch_size:
             groups = rng.integers(len(self.key), size=2 * self.batch_size)
-            groups = groups[np.logical_and.reduce([mask[groups] for mask in masks])]
+            if masks:
+                groups = groups[np.logical_and.reduce([mask[groups] for mask in masks])]
             for group in groups.tolist():
                 chosen.setdefault(self.key[group], group)
         return list(chosen.values())[:self.batch_size]
+
+
+def _plain(mask):
+    """A mask as True or False where it is so for all groups, else as it is."""
+    return True if np.all(mask) else mask if np.any(mask) else False
+
+
+def _in(mask, group):
+    """Whether a group is in a mask."""
+    return mask if isinstance(mask, bool) else mask[group]
 
 
 class LanguageBatchSampler(BatchSampler):
@@ -132,7 +156,7 @@ class LanguageBatchSampler(BatchSampler):
     def _check(self):
         for source in self.sources:
             name, size = source.corpus.name, self.batch_size
-            if sum(source.any_groups) == 0 and not source.crosslingual:
+            if source.any_groups is False and not source.crosslingual:
                 raise SamplingError(f"training set {name!r} has none of the languages {self.languages}")
             if (self.sampling == MIXED and not source.mixed) or (self.alpha and not source.monolingual):
                 raise SamplingError(
@@ -207,8 +231,8 @@ class LanguageBatchSampler(BatchSampler):
 
     def _languages_of(self, rng, source, group, kind):
         """Languages of one pair, uniform over those that the group has."""
-        queries = [x for x in self.languages if source.query[x][group]]
-        passages = [y for y in self.languages if source.passage[y][group]]
+        queries = [x for x in self.languages if _in(source.query[x], group)]
+        passages = [y for y in self.languages if _in(source.passage[y], group)]
         if kind == MIXED:
             choices = [(x, x) for x in queries if x in passages]
         else:

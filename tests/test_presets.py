@@ -27,7 +27,7 @@ def test_changed_data_is_refused(tmp_path):
 
 
 def test_unknown_presets_and_missing_folders():
-    with pytest.raises(ValueError, match="no preset 'maxi'; there are: mini, xquad"):
+    with pytest.raises(ValueError, match="no preset 'maxi'; there are: mini, mmarco, paper, paper-labse, xquad"):
         Preset("maxi")
     with pytest.raises(ValueError, match="DATA=<folder>"):
         Preset("xquad")
