@@ -175,8 +175,8 @@ def read_claims(path=CLAIMS):
     return claims, found["rules"]
 
 
-def part_evidence(results, part, rules, unseen=(), draws=10_000):
-    """What the results say about one part of a claim.
+def part_evidence(results, part, rules, unseen=(), draws=10_000, family=1):
+    """What the results say about one part of a claim, ``family`` parts being judged together.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def part_evidence(results, part, rules, unseen=(), draws=10_000):
     results = results[results["system"].isin([part.first, part.second])]
     if results["system"].nunique() < 2:
         return None
-    lower_is_better = part.measure == "rank distance"
+    lower_is_better, level = part.measure == "rank distance", rules["level"] / family
     means = seed_means(results, part.measure)
     difference = means[part.first].mean() - means[part.second].mean()
     margin = (rules["rank_distance_margin"] * means[part.second].mean() if lower_is_better else rules["map_margin"])
@@ -214,23 +214,31 @@ def part_evidence(results, part, rules, unseen=(), draws=10_000):
     return {"difference": difference, "low": low, "high": high, "margin": margin, "p_for": p_for,
             "p_against": p_against, "permutation": permutation(results, part.measure, part.first, part.second),
             "effect": effect_size(results, part.measure, part.first, part.second),
-            "seeds": int(means.groupby(level="system").size().max())} | _needed(results, part, abs(gap))
+            "seeds": int(means.groupby(level="system").size().max())} | _needed(results, part, abs(gap), level)
 
 
-def _needed(results, part, gap):
-    """Seeds, or articles, that would decide at 80 % power if the truth lay where the estimate does."""
+def _needed(results, part, gap, level):
+    """Seeds, or articles, that would show a part at this level with 80 % power, if the truth lay at the estimate.
+
+    The test's distribution is taken as Student's t with one degree of freedom less than there are seeds; ``level`` as
+    that of one part of a family, by Bonferroni: no less than Holm asks for.
+    """
     means = seed_means(results, part.measure)
     counts = means.groupby(level="system").size()
     variances = means.groupby(level="system").var(ddof=1)
     table = bootstrap(results, part.measure, 2000)
     of_articles = (table[part.first] - table[part.second]).var()
     of_seeds = sum(variances[s] for s in (part.first, part.second) if not means[s].index.min() < 0)
-    allowed = (gap / (stats.norm.ppf(0.95) + stats.norm.ppf(0.8))) ** 2
     articles = results["article"].nunique()
-    seeds = of_seeds / (allowed - of_articles) if allowed > of_articles else np.nan
-    left = allowed - of_seeds / counts.max()
-    return {"seeds_needed": float(np.ceil(seeds)), "articles_needed": float(np.ceil(
-        articles * of_articles / left)) if left > 0 else np.nan}
+
+    def allowed(seeds):
+        """The variance of the difference that leaves this power."""
+        return (gap / (stats.t.ppf(1 - level, seeds - 1) + stats.t.ppf(0.8, seeds - 1))) ** 2
+
+    seeds = next((n for n in range(2, 1001) if of_seeds / n + of_articles <= allowed(n)), np.nan)
+    left = allowed(counts.max()) - of_seeds / counts.max() if counts.max() > 1 else np.nan
+    return {"seeds_needed": seeds, "articles_needed": float(np.ceil(articles * of_articles / left)) if left > 0
+            else np.nan}
 
 
 def judge(rows, level=0.05):
@@ -276,12 +284,12 @@ def judge_claims(every, main, unseen=(), draws=10_000, path=CLAIMS):
         found and the corrected ``holm_for`` and ``holm_against``.
     """
     claims, rules = read_claims(path)
-    rows = []
+    rows, family = [], sum(len(claim["parts"]) for claim in claims)
     for claim in claims:
         for part in claim["parts"]:
             names = [main] if part.benchmark == "main" else [name for name in every if name != main]
             for name in names or ["others"]:
-                found = part_evidence(every[name], part, rules, unseen, draws) if name in every else None
+                found = part_evidence(every[name], part, rules, unseen, draws, family) if name in every else None
                 shown = {"claim": claim["number"], "benchmark": name, "measure": part.measure, "languages":
                          part.languages, "comparison": f"{part.first} {part.kind} {part.second}"}
                 rows.append(shown | (found or {}))

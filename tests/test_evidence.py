@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from hybridlib import evidence, tables
 
@@ -170,6 +171,17 @@ def test_an_undecided_claim_says_what_would_decide_it():
     assert row["verdict"] == "undecided" and "would take" in row["why"] and "seeds" in row["why"]
     needed = parts.loc[parts["claim"] == 1, "seeds_needed"].item()
     assert 3 < needed < 100
+    # Recomputed: the smallest number of seeds at which the margin is as many standard errors away as power asks for.
+    table, family = claim_results(0.0, 0.1, 0.7, noise=0.015), 15
+    means = evidence.seed_means(table, "monolingual AP").loc[["Hybrid", "X-X"]].groupby(level="system")
+    resampled = evidence.bootstrap(table[table["system"] != "X-Y"], "monolingual AP", 2000)
+    gap = means.mean()["Hybrid"] - means.mean()["X-X"] + 0.01
+
+    def power_is_enough(seeds):
+        error = np.sqrt(means.var().sum() / seeds + (resampled["Hybrid"] - resampled["X-X"]).var())
+        t = stats.t(seeds - 1)
+        return gap / error >= t.ppf(1 - 0.05 / family) + t.ppf(0.8)
+    assert power_is_enough(needed) and not power_is_enough(needed - 1)
 
 
 def test_the_claims_file_has_the_seven_claims():
