@@ -25,6 +25,15 @@ def names(preset):
     return list(yaml.safe_load(FILE.read_text("utf-8")).get(preset.name, {}))
 
 
+def available(preset, fraction):
+    """The sweeps that can be shown: all that the preset has, or with ``fraction`` 0 those that were committed."""
+    return [name for name in names(preset) if fraction or _file(preset, name).is_file()]
+
+
+def _file(preset, name):
+    return figures.FOLDER / preset.name / f"sweep_{name}.csv"
+
+
 def systems(preset, name, fraction=1.0):
     """The systems of a sweep, or so many from its front.
 
@@ -95,7 +104,7 @@ def measure(preset, name, seeds, fraction=1.0):
     FileNotFoundError
         If ``fraction`` is 0 and nothing was committed for the preset.
     """
-    file = figures.FOLDER / preset.name / f"sweep_{name}.csv"
+    file = _file(preset, name)
     if not fraction:
         if not file.is_file():
             raise FileNotFoundError(f"{file.relative_to(figures.FOLDER.parent)}: no such measurement was committed for "

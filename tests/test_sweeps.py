@@ -64,6 +64,7 @@ def test_without_measuring_the_committed_table_is_read_or_missed(tmp_path, monke
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "sweep_order.csv").write_text("system,seed\nHybrid,0\n")
     assert sweeps.measure(preset, "order", [0], 0)["system"].tolist() == ["Hybrid"]
+    assert sweeps.available(preset, 0) == ["order"] and sweeps.available(preset, 0.1) == sweeps.names(preset)
 
 
 def test_spread_shows_mean_and_range_over_seeds():
