@@ -67,26 +67,12 @@ def _sentences(articles, language):
     return [(f"{a['id']} sentence {i}", text) for a in articles for i, text in enumerate(a["sentences"][language])]
 
 
-def own_script(text, language):
-    """Share of a text's letters that are of the language's script; 0 of a text without letters.
-
-    >>> own_script("DNA и РНК", "ru")
-    0.5714285714285714
-    """
-    letters = [unicodedata.name(c, "") for c in text if c.isalpha()]
-    return float(np.mean([SCRIPTS.get(language, "LATIN") in name for name in letters])) if letters else 0.0
-
-
 @cache
-def _identifier():
+def identifier():
+    """The language identifier: py3langid, with probabilities."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-def identify(text):
-    """The language of a text by py3langid, an ISO 639-1 code, and its probability; from `SURE` on it counts as sure."""
-    return _identifier().classify(text)
 
 
 def clean(articles, languages=LANGUAGES):
@@ -101,7 +87,8 @@ def clean(articles, languages=LANGUAGES):
                     problems.append(f"{where}: control or format characters {control}")
                 if text != text.strip() or _MARKUP.search(text):
                     problems.append(f"{where}: markup or stray spaces: {text!r}")
-                share = own_script(text, language)
+                letters = [unicodedata.name(c, "") for c in text if c.isalpha()]
+                share = np.mean([SCRIPTS.get(language, "LATIN") in name for name in letters]) if letters else 0
                 shares.append(share)
                 if share < SCRIPT_SHARE and place != "title":
                     problems.append(f"{where}: {share:.0%} of the letters are {SCRIPTS.get(language, 'LATIN')}: "
@@ -117,7 +104,7 @@ def identified(articles, languages=LANGUAGES):
     rows, problems = {}, []
     for language in languages:
         sentences = _sentences(articles, language)
-        found = [identify(text) for _, text in sentences]
+        found = [identifier().classify(text) for _, text in sentences]
         sure = [(name == language, where, name) for (where, _), (name, p) in zip(sentences, found, strict=True)
                 if p >= SURE]
         wrong = [f"{where}, {language}: identified as {name}" for right, where, name in sure if not right]

@@ -71,6 +71,13 @@ def one_thread(monkeypatch):
     PartialState._reset_state()
 
 
+@pytest.fixture
+def lenient(monkeypatch):
+    """Filters that let some of the tiny model's babble pass."""
+    monkeypatch.setattr(translation, "UNLIKELY", 0)
+    monkeypatch.setattr(checks, "LENGTH_RATIO", dict.fromkeys(TO, (0.5, 2)))
+
+
 def english(count=30, negatives=True):
     """English groups of texts of 5 to 60 characters; each passage stands in two groups."""
     rng = np.random.default_rng(0)
@@ -109,7 +116,7 @@ def test_m2m_100_is_loaded_and_given_its_own_codes(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps({name: i for i, name in enumerate(names)}))
     tokenizer = M2M100Tokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "spm.model"))
     tokenizer.save_pretrained(tmp_path / "m2m")
-    save_model(tmp_path / "m2m", len(tokenizer))
+    save_model(tmp_path / "m2m", max(tokenizer.lang_code_to_id.values()) + 9)
     found = translation.load(str(tmp_path / "m2m"))
     assert [found._name(x) for x in ("en", "de", "zh")] == [
         ("en", tokenizer.get_lang_id("en")), ("de", tokenizer.get_lang_id("de")), ("zh", tokenizer.get_lang_id("zh"))]
@@ -126,8 +133,8 @@ def greedily(translator, texts, language):
     for text in texts:
         source, ids = tokenizer(text, return_tensors="pt"), [model.config.decoder_start_token_id, language]
         while ids[-1] != eos and len(ids) < 2 * longest + 21:
-            with torch.inference_mode():
-                scores = model(**source, decoder_input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(0)
+            with torch.no_grad():
+                scores = model(**source, decoder_input_ids=torch.tensor([ids])).logits[0, -1]
             if len(ids) > start + 1:
                 scores[eos] += scores[eos].abs() * (factor ** (len(ids) - start - 1) - 1)
             ids.append(int(scores.argmax()))
@@ -148,6 +155,12 @@ def test_a_translation_without_an_end_is_none(translator):
     translator.model.generation_config.exponential_decay_length_penalty = None
     translator.model.generation_config.bad_words_ids = [[translator.tokenizer.eos_token_id]]
     assert translator.translate(texts, "de") == [None, None]
+
+
+def test_translations_are_trimmed_and_in_nfc(translator, monkeypatch):
+    monkeypatch.setattr(translator.tokenizer, "batch_decode", lambda ids, **_: [" scho\u0308n "] * len(ids))
+    assert set(translator.translate(["abc", "abd"], "de")) <= {"sch\u00f6n", None}
+    assert "sch\u00f6n" in translator.translate(["abc", "abd"], "de")
 
 
 def copied(folder, target, *, without=()):
@@ -248,25 +261,30 @@ def pairs_of(articles):
 def test_honest_translations_pass(mini):
     failed = Counter((name, query) for source, text, language, query in pairs_of(mini)
                      if (name := translation.verdict(source, text, language, query)))
-    # Our questions are put anew in each language, some much shorter than the English: 22 of 2,160 are outside.
-    assert set(failed) <= {("length", True)} and failed["length", True] <= 30
+    # Our questions are put anew in each language, some much shorter than the English: 13 of 2,160 are outside.
+    assert failed == {("length", True): 13}
 
 
-@pytest.mark.parametrize(("damage", "least"), [("copied", 1), ("cut", 0.9), ("swapped", 0.9)])
-def test_damaged_sentences_are_caught(mini, damage, least):
-    after = dict(zip(corpus.LANGUAGES, corpus.LANGUAGES[1:] + corpus.LANGUAGES[:1], strict=True))
-    swapped = {(source, language): text for source, text, language, _ in pairs_of(mini)}
-    caught = []
+# The next language of the same kind of script: nothing but the identifier can tell.
+NEXT = {"de": "es", "es": "tr", "tr": "vi", "vi": "de", "ar": "el", "el": "ru", "ru": "hi", "hi": "th", "th": "zh",
+        "zh": "ar"}
+
+
+@pytest.mark.parametrize(("damage", "sentences", "questions"), [
+    ("copied", 1, 1), ("swapped", 0.999, 0.999), ("cut", 1, 0.8)])
+def test_damaged_translations_are_caught(mini, damage, sentences, questions):
+    texts = {(source, language): text for source, text, language, _ in pairs_of(mini)}
+    caught = {True: [], False: []}
     for source, text, language, query in pairs_of(mini):
-        if not query:
-            other = after[language] if after[language] != "en" else after["en"]
-            damaged = {"copied": source, "cut": text[:len(text) // 3], "swapped": swapped.get((source, other))}[damage]
-            caught.append(translation.verdict(source, damaged, language) is not None)
-    assert len(caught) == 3600 and np.mean(caught) >= least
+        damaged = {"copied": source, "swapped": texts[source, NEXT[language]], "cut": text[:len(text) // 3]}[damage]
+        caught[query].append(translation.verdict(source, damaged, language, query) is not None)
+    assert (len(caught[False]), len(caught[True])) == (3600, 2160)
+    assert np.mean(caught[False]) >= sentences and np.mean(caught[True]) >= questions
 
 
 GOOD = {"What is blue?": "Was ist denn blau?", SEA: "Das Meer ist heute blau, und die Boote fahren zum Fischen hinaus.",
-        "The mountain is high and white.": "Der Berg ist hoch und auch weiß.", "It rains all day.": "Es regnet."}
+        "The mountain is high and white.": "Der Berg ist hoch und auch weiß.",
+        "It rains all day here in the hills.": "Es regnet hier ja."}
 
 
 def group(**more):
@@ -289,7 +307,7 @@ def test_a_pair_is_added_whole_or_not_at_all():
 
 
 def test_negatives_are_filtered_one_by_one():
-    high, rain, unknown = "The mountain is high and white.", "It rains all day.", "This one was too long."
+    high, rain, unknown = "The mountain is high and white.", "It rains all day here in the hills.", "This was too long."
     record = group(negatives={"en": [rain, high, unknown]})
     counts = translation.judge([record], {"de": GOOD})
     assert record["negatives"] == {"en": [rain, high, unknown], "de": [GOOD[high]]}
@@ -359,7 +377,7 @@ def source(write_lines):
 
 
 @pytest.fixture
-def unbroken(source, tiny_model, tmp_path):
+def unbroken(source, tiny_model, tmp_path, lenient):
     """The output of a run that nothing stopped."""
     translation.run(source, tmp_path / "unbroken.jsonl", str(tiny_model), to=TO, shard_size=10)
     return tmp_path / "unbroken.jsonl"
@@ -368,17 +386,16 @@ def unbroken(source, tiny_model, tmp_path):
 def test_a_run_adds_what_passes_and_counts_the_rest(source, unbroken, translator, capsys):
     before, after = read(source), read(unbroken)
     assert [record["id"] for record in after] == [record["id"] for record in before]
-    found = corpus.read_groups(unbroken)
-    assert set(found.languages) > {"en"}
-    tokens = translator.count([record["query"]["en"] for record in before])
     expected = {language: {} for language in TO}
     for shard in translation.shards("", before, TO, translator, 10):
         for batch in translation.batches(shard.texts, translator.count(shard.texts), 2**11):
             expected[shard.language].update(zip(batch, translator.translate(batch, shard.language), strict=True))
     counts = translation.judge(before, expected)
-    assert before == after and len(tokens) == 30
+    assert before == after
     assert pd.read_csv(f"{unbroken}.counts.csv", index_col=["language", "of"]).equals(counts)
     assert (counts["asked"] == counts.drop(columns="asked").sum(axis=1)).all()
+    assert counts["kept"].groupby(level="of").sum().min() > 0 and counts["length"].sum() > 0
+    assert {"ar", "de", "en"} <= set(corpus.read_groups(unbroken).languages)
     pairs = counts.xs("pairs", level="of")
     assert (pairs["asked"] == 30).all() and 0 < pairs["kept"].sum() < 90
     for language in TO:
@@ -390,8 +407,9 @@ def test_a_run_adds_what_passes_and_counts_the_rest(source, unbroken, translator
 # where it is told to: after so many texts, between a shard's temporary and final name, or of the output's.
 DRIVER = """
 import os, signal, sys
-from hybridlib import encoders, translation
-encoders.in_bfloat16 = lambda *_: False
+from hybridlib import checks, encoders, translation
+encoders.in_bfloat16, translation.UNLIKELY = lambda *_: False, 0
+checks.LENGTH_RATIO = dict.fromkeys(("ar", "de", "es"), (0.5, 2))
 translation.torch.set_num_threads(1)
 log, where, count = open(sys.argv[1], "a", buffering=1), sys.argv[2], int(sys.argv[3])
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
@@ -420,7 +438,7 @@ translation.main(sys.argv[4:])
 
 
 def test_killed_again_and_again_it_translates_nothing_twice_and_loses_nothing(
-        source, tiny_model, translator, tmp_path, monkeypatch):
+        source, tiny_model, translator, tmp_path, monkeypatch, lenient):
     monkeypatch.setitem(translation.BATCH_TOKENS, "cpu", 100)
     translation.run(source, tmp_path / "unbroken.jsonl", str(tiny_model), to=TO, shard_size=10)
     out, log, driver = tmp_path / "out.jsonl", tmp_path / "log", tmp_path / "driver.py"
@@ -457,7 +475,8 @@ def test_killed_again_and_again_it_translates_nothing_twice_and_loses_nothing(
     assert translated == once + lost and sum(lost.values()) > 0
 
 
-def test_other_settings_and_another_input_share_nothing(source, tiny_model, tmp_path, monkeypatch, write_lines):
+def test_other_settings_and_another_input_share_nothing(
+        source, tiny_model, tmp_path, monkeypatch, write_lines, lenient):
     out, done = tmp_path / "out.jsonl", []
     translate = translation.Translator.translate
     monkeypatch.setattr(translation.Translator, "translate", lambda self, batch, language: done.extend(batch) or
@@ -471,6 +490,7 @@ def test_other_settings_and_another_input_share_nothing(source, tiny_model, tmp_
     everything = len(words(english()))
     assert translated() == everything and translated() == 0
     assert translated(to=("de", "ar")) == everything, "a further language costs its own price only"
+    assert {"ar", "de"} <= corpus.read_groups(out).query.keys()
     assert translated(to=("ar",)) == 0 and "de" not in corpus.read_groups(out).query, "only what is asked for"
     assert translated(size=9) == everything
     assert translated(path=write_lines("other.jsonl", english()[1:])) == len(words(english()[1:]))
@@ -552,9 +572,3 @@ def test_ids_need_not_be_unique(write_lines, tiny_model, tmp_path):
     assert [record["id"] for record in read(out)] == ["same"] * 4
     with pytest.raises(CorpusError, match="duplicate id"):
         corpus.read_groups(out)
-
-
-def test_script_and_identifier():
-    assert checks.own_script("DNA и РНК", "ru") == pytest.approx(4 / 7)
-    assert checks.own_script("1945", "ru") == 0
-    assert checks.identify(SEA)[0] == "en" and checks.identify("Das Meer ist heute sehr blau.")[0] == "de"
