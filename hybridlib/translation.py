@@ -10,7 +10,7 @@ hybridlib.translation …`` share the shards out among them.
 Two families of models are known, both loaded by transformers, from safetensors only:
 
 * NLLB-200 (Costa-jussà et al. 2022, arXiv 2207.04672), CC BY-NC 4.0: **not for commercial use**;
-* M2M-100 (Fan et al. 2020, arXiv 2010.11125), MIT; its tokenizer needs the package sentencepiece.
+* M2M-100 (Fan et al. 2020, arXiv 2010.11125), MIT; its tokenizer needs `pip install hybridlib[translation]`.
 
 Both are made to translate sentences. A passage is given to the model as one text: of a long one, sentences may get
 lost, which the length filter finds where it is much. Decoding is greedy.
@@ -377,8 +377,8 @@ def _translate(mine, translator, budget, show, say):
         Of padded tokens in a batch.
     show : bool
         Whether to show progress.
-    say : callable
-        Called once, after the first batch, with its number of texts, its tokens a second, and the tokens of all.
+    say : callable or None
+        Called once, after the first batch, with its number of texts and its tokens of English a second.
     """
     by_length = sorted(mine, key=lambda shard: shard.tokens / len(shard.texts))
     first = by_length[len(mine) // 2:len(mine) // 2 + 1]
@@ -416,7 +416,7 @@ def run(path, out, model=MODEL, revision=None, to=TO, shard_size=SHARD):
         there, a language can be added later at no more than its own price.
     model, revision : str
         As `load` takes them.
-    to : sequence of str
+    to : collection of str
         Languages of `FLORES` but English.
     shard_size : int
         Texts in a shard: what a killed process has to translate again, at most.
