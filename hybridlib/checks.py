@@ -9,6 +9,7 @@ import re
 import sys
 import unicodedata
 from collections import defaultdict
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -66,6 +67,14 @@ def _sentences(articles, language):
     return [(f"{a['id']} sentence {i}", text) for a in articles for i, text in enumerate(a["sentences"][language])]
 
 
+@cache
+def identifier():
+    """The language identifier: py3langid, with probabilities."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
 def clean(articles, languages=LANGUAGES):
     """No control characters, no markup, no stray spaces; the share of each language's script."""
     rows, problems = {}, []
@@ -91,13 +100,11 @@ def clean(articles, languages=LANGUAGES):
 def identified(articles, languages=LANGUAGES):
     """Whether a language identifier (py3langid) agrees where it is sure; no traditional Chinese characters."""
     import hanzidentifier
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     rows, problems = {}, []
     for language in languages:
         sentences = _sentences(articles, language)
-        found = [identifier.classify(text) for _, text in sentences]
+        found = [identifier().classify(text) for _, text in sentences]
         sure = [(name == language, where, name) for (where, _), (name, p) in zip(sentences, found, strict=True)
                 if p >= SURE]
         wrong = [f"{where}, {language}: identified as {name}" for right, where, name in sure if not right]

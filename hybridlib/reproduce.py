@@ -23,7 +23,7 @@ def notebooks(which="all"):
     if which == "walk":
         return [path for path in every if 1 <= number[path] <= 7]
     if which == "evidence":
-        return [path for path in every if number[path] >= 8] + [path for path in every if number[path] == 7]
+        return [path for path in every if 8 <= number[path] <= 11] + [path for path in every if number[path] == 7]
     return every
 
 
