@@ -341,6 +341,7 @@ def alpha(table, title, band=(0.4, 0.6)):
         left.annotate(f"{value:g}", (row["monolingual AP"], row["multilingual AP"]), (6, -9),
                       textcoords="offset points", fontsize=8)
     left.set(xlabel="monolingual mAP", ylabel="multilingual mAP")
+    left.xaxis.set_major_locator(plt.MaxNLocator(4))
     right.axvspan(*band, color="#ddd", lw=0)
     right.text(sum(band) / 2, 1, "paper: little\ndifference", transform=right.get_xaxis_transform(), ha="center",
                va="top", fontsize=7.5)
