@@ -313,8 +313,14 @@ def score(path, qrels):
     return found.pivot(index="query_id", columns="measure", values="value")[list(map(str, MEASURES))]
 
 
-def _tables(results):
-    """Our numbers beside the paper's, a table per measure; the means are over the same languages on both sides."""
+def beside_paper(results):
+    """Our numbers beside the paper's (its Tables 12 and 13), a text per measure; means over the same languages.
+
+    Parameters
+    ----------
+    results : DataFrame
+        What `main` leaves in ``results.csv``: a row per language, with ``queries``, ``passages`` and the measures.
+    """
     for measure in map(str, MEASURES):
         table = pd.concat({"": results[["queries", "passages"]], "ours": results[[measure]],
                            **{f"paper, {model}": paper.miracl(measure, model).loc[results.index]
@@ -414,7 +420,7 @@ def main(arguments=None):
         started, encoder=source, query_prompt=prompts.query, passage_prompt=prompts.passage, precision=precision,
         device=str(state.device), processes=state.num_processes, hard_negatives=chosen.hard_negatives))
     print(f"{source}; prompts {prompts.query!r} and {prompts.passage!r}; {precision}")
-    for table in _tables(results):
+    for table in beside_paper(results):
         print("\n" + table)
     for remark in remarks:
         print(remark)
