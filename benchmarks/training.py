@@ -4,8 +4,9 @@
     python benchmarks/training.py --device cuda --batch 100    # a GPU: e5-small and XLM-R base's shape
 
 Both trainers train the same encoder on the same pairs of our own corpus with the same arguments, in turn and several
-times. Ours draws LAReQA's mixed X-X, whose pairs are those of a materialised data set of all languages, so that tokens
-and padding are alike. Counted are the real tokens of a step, and its seconds without the first steps. On a GPU also:
+times. Theirs draws its batches from the materialised pairs of all languages; ours draws one of its own by LAReQA's
+mixed X-X, which costs what it costs, and is then given theirs, so that tokens and padding are the same. Counted are
+the real tokens of a step, and its seconds without the first steps. On a GPU also:
 peak memory, the share of the bf16 rate that the card reaches in one large matrix product of the same run, with and
 without compilation. Writes ``benchmarks/training.<device>.json``.
 """
@@ -25,17 +26,17 @@ from transformers import BertConfig, BertModel, PrinterCallback, TrainerCallback
 from hybridlib import encoders, runs
 from hybridlib.losses import info_nce
 from hybridlib.presets import Preset
-from hybridlib.sampling import LanguageBatchSampler
+from hybridlib.sampling import LanguageBatchSampler, Pair
 from hybridlib.training import _Trainer, freeze
 
 SKIPPED = 3  # steps that warm up
 
 
 class Clock(TrainerCallback):
-    """Real tokens of each step, and when it ended: its batch is part of what it costs."""
+    """The batches, their real tokens, and when each step ended: making its batch is part of what it costs."""
 
     def __init__(self, device):
-        self.device, self.ends, self.tokens = device, [], []
+        self.device, self.ends, self.tokens, self.batches = device, [], [], []
 
     def on_step_end(self, args, state, control, **kwargs):
         """Note the time, once the device is done."""
@@ -44,12 +45,13 @@ class Clock(TrainerCallback):
         self.ends.append(time.perf_counter())
 
     def counting(self, collator):
-        """The collator of a trainer, noting how many tokens each batch has."""
+        """The collator of a trainer, noting each batch and how many tokens it has."""
         clock = self
 
         class Counting(type(collator)):
             def __call__(self, features):
                 batch = super().__call__(features)
+                clock.batches.append([(row["query"], row["passage"]) for row in features])
                 clock.tokens.append(sum(int(v.sum()) for k, v in batch.items() if k.endswith("attention_mask")))
                 return batch
         collator.__class__ = Counting
@@ -57,6 +59,15 @@ class Clock(TrainerCallback):
     def tokens_per_second(self):
         """Without the first steps."""
         return sum(self.tokens[SKIPPED:len(self.ends)]) / (self.ends[-1] - self.ends[SKIPPED - 1])
+
+
+class Replaying(LanguageBatchSampler):
+    """Draws its batches, and serves those that another trainer had."""
+
+    def batch(self, step):
+        """Batch ``step`` of the other trainer, after drawing one's own."""
+        super().batch(step)
+        return self.served[step]
 
 
 def encoder(shape, device):
@@ -68,8 +79,8 @@ def encoder(shape, device):
     return model.to(device)
 
 
-def measure(ours, shape, chosen, corpora, pairs, compiled=False):
-    """Tokens per second of one trainer."""
+def measure(ours, shape, chosen, corpora, pairs, served=None, compiled=False):
+    """Train so many steps by one of the two trainers; ours on the batches ``served``. Returns its `Clock`."""
     model = encoder(shape, chosen.device)
     freeze(model, chosen.layers)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +92,8 @@ def measure(ours, shape, chosen, corpora, pairs, compiled=False):
             dataloader_pin_memory=chosen.device == "cuda", accelerator_config={"split_batches": True})
         loss = info_nce(model, 0.01)
         if ours:
-            sampler = LanguageBatchSampler(corpora, "X-X mixed", corpora[0].languages, chosen.batch, chosen.steps, 0)
+            sampler = Replaying(corpora, "X-X mixed", corpora[0].languages, chosen.batch, chosen.steps, 0)
+            sampler.served = served
             trainer = _Trainer(model=model, args=arguments, sampler=sampler, loss=loss, selection_loss=loss)
         else:
             trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=pairs, loss=loss)
@@ -90,7 +102,7 @@ def measure(ours, shape, chosen, corpora, pairs, compiled=False):
         clock.counting(trainer.data_collator)
         trainer.add_callback(clock)
         trainer.train()
-    return clock.tokens_per_second()
+    return clock
 
 
 def operations(model, length):
@@ -123,23 +135,31 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
     corpora = Preset("mini").training_sets
-    pairs = Dataset.from_list([corpora[0].pair(group, x, x) for x in corpora[0].languages
-                               for group in range(len(corpora[0]))])
+    places = [Pair(0, group, x, x, None) for x in corpora[0].languages for group in range(len(corpora[0]))]
+    rows = [corpora[0].pair(*place[1:]) for place in places]
+    place_of = {(row["query"], row["passage"]): place for row, place in zip(rows, places, strict=True)}
+    pairs = Dataset.from_list(rows)
     found = {"batch": chosen.batch, "steps": chosen.steps - SKIPPED, "repeats": chosen.repeats,
              "threads": torch.get_num_threads()}
     if chosen.device == "cuda":
         found |= {"card": torch.cuda.get_device_name(), "bf16 product, Tflop/s": peak_rate() / 1e12}
     for shape in ["e5-small"] + ["XLM-R base"] * (chosen.device == "cuda"):
         rates = {True: [], False: []}
+        # The first run warms the machine up; its batches are those of every later one.
+        first = measure(False, shape, chosen, corpora, pairs)
+        served = [[place_of[texts] for texts in batch] for batch in first.batches[:chosen.steps]]
         for repeat in range(chosen.repeats):
             for ours in (True, False) if repeat % 2 else (False, True):
-                rates[ours].append(measure(ours, shape, chosen, corpora, pairs))
+                clock = measure(ours, shape, chosen, corpora, pairs, served)
+                if clock.tokens[:chosen.steps] != first.tokens[:chosen.steps]:
+                    raise RuntimeError("the two trainers had different batches")
+                rates[ours].append(clock.tokens_per_second())
                 print(f"{shape}, {'ours' if ours else 'theirs'}: {rates[ours][-1]:.0f} tokens/s", flush=True)
         ratios = np.divide(rates[True], rates[False])
         found[shape] = {"tokens per second": float(np.median(rates[True])), "against theirs": {
             "median": float(np.median(ratios)), "low": float(ratios.min()), "high": float(ratios.max())}}
         if chosen.device == "cuda":
-            compiled = measure(True, shape, chosen, corpora, pairs, compiled=True)
+            compiled = measure(True, shape, chosen, corpora, pairs, served, compiled=True).tokens_per_second()
             share = operations(encoder(shape, "cpu"), 40) / peak_rate()
             found[shape] |= {"tokens per second, compiled": compiled,
                              "share of the product's rate": found[shape]["tokens per second"] * share,

@@ -67,9 +67,11 @@ def both(results, measure, draws=10_000, seed=0):
 
     A hierarchical bootstrap. Articles are resampled as in `bootstrap`. Seeds are three or five, too few to
     resample (their own bootstrap covers far less than it says); instead each system's mean over its n seeds moves
-    by s / √n times a draw from Student's t with n − 1 degrees of freedom, s the standard deviation over seeds. The
-    systems' seeds are independent. A system with one trained run has an unknown seed variance, and NaN throughout;
-    an untrained one (seed −1) has none.
+    by s / √n times a draw from Student's t with n − 1 degrees of freedom, s the standard deviation over seeds.
+    Trained systems vary independently of each other; those that are made from the same runs ("Hybrid" and "Hybrid +
+    subspace") vary together, by the multivariate t, so that their difference has the spread of the differences within
+    seeds. A system with one trained run has an unknown seed variance, and NaN throughout; an untrained one (seed −1)
+    has none.
 
     Returns
     -------
@@ -78,12 +80,18 @@ def both(results, measure, draws=10_000, seed=0):
     """
     table = bootstrap(results, measure, draws, seed)
     rng = np.random.default_rng([seed, 1])
-    for system, means in seed_means(results, measure).groupby(level="system", sort=False):
-        if (means.index.get_level_values("seed") < 0).all():
+    means = seed_means(results, measure).unstack("seed").reindex(table.columns)
+    for _, same_runs in means.groupby([system.partition(" + ")[0] for system in means.index], sort=False):
+        values = same_runs.dropna(axis=1, how="all")
+        if (values.columns < 0).all():
             continue
-        count = len(means)
-        scale = means.std(ddof=1) / np.sqrt(count)
-        table[system] += scale * rng.standard_t(max(count - 1, 1), size=draws) if count > 1 else np.nan
+        count = values.shape[1]
+        if count < 2:
+            table[values.index] = np.nan
+            continue
+        deviations = values.sub(values.mean(axis=1), axis=0).to_numpy()  # (systems, seeds)
+        together = rng.standard_normal((draws, count)) @ deviations.T / np.sqrt(count * (count - 1))
+        table[values.index] += together / np.sqrt(rng.chisquare(count - 1, (draws, 1)) / (count - 1))
     return table
 
 
@@ -327,6 +335,40 @@ def gains(results, reference, measures):
     if "rank distance" in relative:
         relative["rank distance"] *= -1
     return relative.assign(mean=relative.mean(axis=1)).sort_values("mean", ascending=False)
+
+
+def recipe(every, main, reference, measures, draws=10_000):
+    """Which system is best on all numbers together, chosen on one half of the articles and confirmed on the other.
+
+    Chosen is the system whose smallest gain (see `gains`) over the reference is largest on the first of the `halves` of
+    the main benchmark's articles: a large gain in one number must not hide a loss in another.
+
+    Parameters
+    ----------
+    every : dict of benchmark name to results
+    main : str
+    reference : str
+    measures : list of str
+
+    Returns
+    -------
+    (DataFrame, DataFrame)
+        `gains` on the first half with ``smallest``, best first; and what every system's `confirm` says on the second
+        half and on the other benchmarks whole: ``system``, ``benchmark``, ``articles``, ``measure``, ``difference``,
+        ``low``, ``high``, ``chosen``.
+    """
+    first, second = halves(every[main])
+    ranking = gains(first, reference, measures)
+    ranking = ranking.assign(smallest=ranking[measures].min(axis=1)).sort_values("smallest", ascending=False)
+    others = [system for system in ranking.index if system != reference]
+    rows = []
+    for name, results in {main: second, **{k: v for k, v in every.items() if k != main}}.items():
+        for system in others:
+            found = confirm(results, system, reference, measures, draws).rename_axis("measure").reset_index()
+            rows.append(found.assign(system=system, benchmark=name, articles=results["article"].nunique(),
+                                     chosen=system == others[0]))
+    columns = ["system", "benchmark", "articles", "measure", "difference", "low", "high", "chosen"]
+    return ranking, pd.concat(rows, ignore_index=True)[columns]
 
 
 def confirm(results, system, reference, measures, draws=10_000):

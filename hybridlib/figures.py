@@ -381,6 +381,42 @@ def systems(table, title, order=None):
     return figure
 
 
+def gains(confirmed, title):
+    """What systems gain or lose against one reference in the four numbers, with intervals; the chosen one is marked.
+
+    Parameters
+    ----------
+    confirmed : DataFrame (see `hybridlib.evidence.recipe`)
+    title : str
+    """
+    order = list(dict.fromkeys(confirmed["system"]))
+    names = list(dict.fromkeys(confirmed["benchmark"]))
+    measures = {**SETTING_NAMES, "rank distance": "rank distance"}
+    figure, axes = plt.subplots(1, 4, figsize=(9.4, 0.2 * len(order) * len(names) + 1.6), sharey=True)
+    for axis, (measure, name) in zip(axes, measures.items(), strict=True):
+        for _, row in confirmed[confirmed["measure"] == measure].iterrows():
+            place = order.index(row["system"]) + 0.28 * (names.index(row["benchmark"]) - (len(names) - 1) / 2)
+            better, worse = (row["high"] < 0, row["low"] > 0) if measure == "rank distance" else (
+                row["low"] > 0, row["high"] < 0)
+            shade = "#009E73" if better else "#D55E00" if worse else "#777"
+            axis.plot([row["low"], row["high"]], [place] * 2, color=shade, lw=1.5)
+            axis.plot(row["difference"], place, "os"[names.index(row["benchmark"]) % 2], ms=4.5, color=shade)
+        axis.axvline(0, color="#555", lw=0.8)
+        axis.set(xlabel=name if measure == "rank distance" else f"{name} mAP", yticks=range(len(order)),
+                 ylim=(len(order) - 0.5, -0.5))
+        axis.xaxis.set_major_locator(plt.MaxNLocator(3))
+    chosen = set(confirmed.loc[confirmed["chosen"], "system"])
+    axes[0].set_yticklabels([f"{system} (chosen)" if system in chosen else system for system in order])
+    handles = [Line2D([], [], color=shade, lw=2, label=label) for shade, label in
+               (("#009E73", "better"), ("#777", "not told apart"), ("#D55E00", "worse"))]
+    handles += [Line2D([], [], color="#777", marker="os"[n % 2], lw=0, label=name) for n, name in enumerate(names)
+                if len(names) > 1]
+    figure.legend(handles=handles, loc="lower center", ncol=len(handles), bbox_to_anchor=(0.5, -0.09))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.tight_layout()
+    return figure
+
+
 def claims(parts, title):
     """Every comparison of the claims with its interval and the margin within which it counts as level.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from hybridlib import figures, metrics, runs
+from hybridlib import evidence, figures, metrics, runs
 from hybridlib.presets import CONFIGS, parse
 from hybridlib.sampling import SAMPLINGS
 from hybridlib.tables import HEADLINE
@@ -104,19 +104,47 @@ def measure(preset, name, seeds, fraction=1.0):
     FileNotFoundError
         If ``fraction`` is 0 and nothing was committed for the preset.
     """
-    file = _file(preset, name)
     if not fraction:
-        if not file.is_file():
-            raise FileNotFoundError(f"{file.relative_to(figures.FOLDER.parent)}: no such measurement was committed for "
-                                    f"preset {preset.name!r}; set fraction=1 to make it")
-        return pd.read_csv(file)
+        return _committed(preset, name)
+    unseen = [x for x in preset.benchmark.languages if x not in preset.config["languages"]]
+    table = pd.concat([summary(results, unseen).assign(benchmark=benchmark)
+                       for benchmark, results in _results(preset, name, seeds, fraction).items()], ignore_index=True)
+    return _commit(preset, name, table)
+
+
+def recipe(preset, seeds, fraction=1.0):
+    """As `measure`, for the sweep "recipe": what `hybridlib.evidence.recipe` says of its systems beside Hybrid.
+
+    Returns
+    -------
+    DataFrame
+        The second table of `hybridlib.evidence.recipe`.
+    """
+    if not fraction:
+        return _committed(preset, "recipe")
+    _, confirmed = evidence.recipe(
+        _results(preset, "recipe", seeds, fraction), preset.benchmark.name, "Hybrid", list(HEADLINE))
+    return _commit(preset, "recipe", confirmed.assign(seeds=len(seeds)))
+
+
+def _committed(preset, name):
+    file = _file(preset, name)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file.relative_to(figures.FOLDER.parent)}: no such measurement was committed for "
+                                f"preset {preset.name!r}; set fraction=1 to make it")
+    return pd.read_csv(file)
+
+
+def _results(preset, name, seeds, fraction):
+    """Per-query results of a sweep's systems on each benchmark, trained and evaluated as far as they are missing."""
     chosen = systems(preset, name, fraction)
     for run in runs_of(chosen, seeds):
         preset.train(*run)
-    unseen = [x for x in preset.benchmark.languages if x not in preset.config["languages"]]
-    table = pd.concat([summary(preset.results(seeds, benchmark, chosen), unseen).assign(benchmark=benchmark)
-                       for benchmark in preset.benchmarks], ignore_index=True)
-    with runs.atomic(file) as temporary:
+    return {benchmark: preset.results(seeds, benchmark, chosen) for benchmark in preset.benchmarks}
+
+
+def _commit(preset, name, table):
+    with runs.atomic(_file(preset, name)) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6f")
     return table
 

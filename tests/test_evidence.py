@@ -217,3 +217,47 @@ def test_confirming_takes_only_the_two_systems_and_holds_seeds():
     only_articles = evidence.bootstrap(table, "m", 500)
     narrow = np.subtract(*evidence.interval(only_articles["Hybrid"] - only_articles["X-X"])[::-1])
     assert row["high"] - row["low"] > narrow
+
+
+def test_systems_made_from_the_same_runs_vary_together():
+    # Seeds move both by the same amount, so the difference of a seed's two systems is certain.
+    table = simulated(np.random.default_rng(4), 0.0, 3, articles=8, seed_noise=0.5, systems=("Hybrid",))
+    moved = table.assign(system="Hybrid + subspace", m=table["m"] + 0.25)
+    drawn = evidence.both(pd.concat([table, moved]), "m", draws=200)
+    assert np.ptp(drawn["Hybrid"]) > 0.5
+    np.testing.assert_allclose(drawn["Hybrid + subspace"] - drawn["Hybrid"], 0.25)
+    apart = evidence.both(pd.concat([table, moved.assign(system="X-Y")]), "m", draws=200)
+    assert (apart["X-Y"] - apart["Hybrid"]).std() > 0.1
+
+
+def test_each_of_several_systems_of_the_same_runs_has_the_t_of_its_own_seeds():
+    rng = np.random.default_rng(7)
+    rows = [results(np.full((4, 2), value), system, seed)
+            for system in ("Hybrid", "Hybrid + subspace", "Hybrid + centring-corpus")
+            for seed, value in enumerate(rng.standard_normal(4))]
+    table = pd.concat(rows)
+    drawn = evidence.both(table, "m", draws=40_000)  # articles are all alike: what varies is the seeds
+    for system, means in evidence.seed_means(table, "m").groupby(level="system"):
+        t = (drawn[system] - means.mean()) / (means.std(ddof=1) / 2)
+        assert stats.kstest(t, stats.t(3).cdf).pvalue > 0.001
+
+
+def test_a_recipe_is_chosen_by_its_smallest_gain_and_confirmed_on_other_articles():
+    rng = np.random.default_rng(8)
+    base = simulated(rng, 0.0, 3, articles=20, seed_noise=0.0, systems=("Hybrid",))
+    base = base.assign(m=base["m"] + 5, **{"rank distance": 100.0})
+    # A gains a little in both, B much in one and loses a little in the other: B has the larger mean gain.
+    a = base.assign(system="A", m=base["m"] * 1.01, **{"rank distance": 99.0})
+    b = base.assign(system="B", m=base["m"] * 2, **{"rank distance": 101.0})
+    table = pd.concat([base, a, b])
+    ranking, confirmed = evidence.recipe({"other": table, "main": table}, "main", "Hybrid", ["m", "rank distance"], 50)
+    assert ranking.index.tolist() == ["A", "Hybrid", "B"]
+    assert ranking.loc["B", "mean"] > ranking.loc["A", "mean"]
+    assert confirmed.loc[confirmed["chosen"], "system"].unique().tolist() == ["A"]
+    assert confirmed.groupby("benchmark", sort=False)["articles"].first().to_dict() == {"main": 10, "other": 20}
+    first, second = evidence.halves(table)
+    means = evidence.seed_means(second, "m").groupby(level="system").mean()
+    row = confirmed.query("system == 'A' and benchmark == 'main' and measure == 'm'").iloc[0]
+    assert row["difference"] == pytest.approx(means["A"] - means["Hybrid"])
+    assert means["A"] - means["Hybrid"] != pytest.approx(
+        np.subtract(*evidence.seed_means(first, "m").groupby(level="system").mean()[["A", "Hybrid"]]))

@@ -72,3 +72,18 @@ def test_spread_shows_mean_and_range_over_seeds():
             for s, value in enumerate((0.1, 0.2, 0.6))]
     shown = sweeps.spread(pd.DataFrame(rows))
     assert shown.loc["X-X", "multilingual mAP"] == "0.300 [0.100, 0.600]" and shown.loc["X-X", "seeds"] == 3
+
+
+def test_a_recipe_is_committed_and_read_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "FOLDER", tmp_path)
+    preset = Preset("mini", runs_folder=tmp_path)
+    with pytest.raises(FileNotFoundError, match="sweep_recipe.csv: no such measurement"):
+        sweeps.recipe(preset, [0], 0)
+    rows = [{"system": system, "seed": seed, "question": n, "article": n, "query_language": "en"}
+            | {m: n + 0.01 * seed + (system == "X-Y") for m in HEADLINE}
+            for system in ("Hybrid", "X-Y") for seed in (0, 1) for n in range(1, 7)]
+    monkeypatch.setattr(Preset, "results", lambda self, seeds, benchmark, systems: pd.DataFrame(rows))
+    monkeypatch.setattr(Preset, "train", lambda self, system, seed: None)
+    made = sweeps.recipe(preset, [0, 1], 0.2)
+    assert made["difference"].tolist() == pytest.approx([1.0] * 4) and set(made["articles"]) == {3}
+    pd.testing.assert_frame_equal(sweeps.recipe(preset, [0, 1], 0), made, check_exact=False, atol=1e-6)
