@@ -1,7 +1,7 @@
 # GNU make and Python 3.11 or later are all that must be there already.
 PYTHON ?= python3
-PRESET ?= mini
 DATA ?=
+PRESET ?= $(if $(DATA),xquad,mini)
 SEED ?= 0 1 2
 DEVICE ?= cpu
 FRACTION ?= 1

@@ -3,8 +3,10 @@
 import gzip
 import json
 
+import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 import torch
 import yaml
@@ -122,3 +124,36 @@ def test_data_training_evaluation_and_tables(make_preset, tmp_path, name, encode
     sampler = preset.sampler("Hybrid", 0)
     drawn = pd.Series([sampler.corpora[sampler.composition(step)[0]].name for step in range(4000)]).value_counts()
     assert len(drawn) == 9 and drawn["mmarco"] / 4000 == pytest.approx(40 / 200, abs=0.025)
+
+
+@pytest.fixture
+def show_data(make_preset, tmp_path):
+    """Execute 01_data on the paper preset's folder without NewsQA; the tables that it displayed, as text, and why not."""
+    def show(**data):
+        preset = make_preset("paper", "no-encoder-is-loaded")
+        (preset.data / "newsqa.json").unlink()
+        mini = yaml.safe_load((ROOT / "configs" / "mini.yaml").read_text("utf-8"))["data"]["benchmarks"][0]
+        data["benchmarks"] = [mini | {"file": str(ROOT / mini["file"])}]
+        config = preset.config | {"data": preset.config["data"] | data}
+        (tmp_path / "small.yaml").write_text(yaml.safe_dump(config), "utf-8")
+        output, stopped = tmp_path / "01.ipynb", ""
+        try:
+            papermill.execute_notebook(ROOT / "notebooks" / "01_data.ipynb", output, cwd=tmp_path, progress_bar=False,
+                                       parameters={"preset_name": str(tmp_path / "small"), "data": str(preset.data)})
+        except papermill.PapermillExecutionError as error:
+            stopped = str(error)
+        return "\n".join(out["data"]["text/plain"] for cell in nbformat.read(output, 4)["cells"]
+                         for out in cell.get("outputs", ()) if "data" in out), stopped
+    return show
+
+
+def test_01_data_shows_what_is_missing_and_stops(show_data):
+    shown, stopped = show_data()
+    assert all(name in shown for name in training_sets.SETS), "the overview comes before the error"
+    assert "does not have newsqa;" in stopped and "partial: true" in stopped
+
+
+def test_01_data_goes_on_with_what_is_there_if_told_so(show_data):
+    shown, stopped = show_data(partial=True)
+    assert not stopped
+    assert "mmarco      40" in shown and "squadshifts" in shown
