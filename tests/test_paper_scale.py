@@ -128,7 +128,7 @@ def test_data_training_evaluation_and_tables(make_preset, tmp_path, name, encode
 
 @pytest.fixture
 def show_data(make_preset, tmp_path):
-    """Execute 01_data on the paper preset's folder without NewsQA; the tables that it displayed, as text, and why not."""
+    """Execute 01_data on the paper preset's folder without NewsQA: what it displayed, and why it stopped."""
     def show(**data):
         preset = make_preset("paper", "no-encoder-is-loaded")
         (preset.data / "newsqa.json").unlink()
