@@ -67,32 +67,57 @@ def both(results, measure, draws=10_000, seed=0):
 
     A hierarchical bootstrap. Articles are resampled as in `bootstrap`. Seeds are three or five, too few to
     resample (their own bootstrap covers far less than it says); instead each system's mean over its n seeds moves
-    by s / √n times a draw from Student's t with n − 1 degrees of freedom, s the standard deviation over seeds.
-    Trained systems vary independently of each other; those that are made from the same runs ("Hybrid" and "Hybrid +
-    subspace") vary together, by the multivariate t, so that their difference has the spread of the differences within
-    seeds. A system with one trained run has an unknown seed variance, and NaN throughout; an untrained one (seed −1)
-    has none.
+    by s / √n times a draw from Student's t with n − 1 degrees of freedom, s the standard deviation over seeds. Seeds
+    are paired: batch k of a seed comes from the same random draws in every sampling (see
+    `hybridlib.sampling.LanguageBatchSampler`), and "Hybrid" and "Hybrid + subspace" are the same runs. So all systems
+    move together, by the multivariate t, and a difference of two has the spread of the differences within seeds.
+    With one trained seed the variance is unknown, and trained systems are NaN throughout; an untrained one
+    (seed −1) has none.
 
     Returns
     -------
     DataFrame
         As `bootstrap`.
+
+    Raises
+    ------
+    ValueError
+        If the trained systems do not have the same seeds.
     """
     table = bootstrap(results, measure, draws, seed)
+    means = _by_seed(results, measure)
+    if means.empty:
+        return table
+    count = means.shape[1]
+    if count < 2:
+        table[means.index] = np.nan
+        return table
     rng = np.random.default_rng([seed, 1])
-    means = seed_means(results, measure).unstack("seed").reindex(table.columns)
-    for _, same_runs in means.groupby([system.partition(" + ")[0] for system in means.index], sort=False):
-        values = same_runs.dropna(axis=1, how="all")
-        if (values.columns < 0).all():
-            continue
-        count = values.shape[1]
-        if count < 2:
-            table[values.index] = np.nan
-            continue
-        deviations = values.sub(values.mean(axis=1), axis=0).to_numpy()  # (systems, seeds)
-        together = rng.standard_normal((draws, count)) @ deviations.T / np.sqrt(count * (count - 1))
-        table[values.index] += together / np.sqrt(rng.chisquare(count - 1, (draws, 1)) / (count - 1))
+    deviations = means.sub(means.mean(axis=1), axis=0).to_numpy()  # (systems, seeds)
+    together = rng.standard_normal((draws, count)) @ deviations.T / np.sqrt(count * (count - 1))
+    table[means.index] += together / np.sqrt(rng.chisquare(count - 1, (draws, 1)) / (count - 1))
     return table
+
+
+def _by_seed(results, measure):
+    """Macro means of the trained systems, a column per seed."""
+    means = seed_means(results[results["seed"] >= 0], measure).unstack("seed")
+    if means.isna().any(axis=None):
+        raise ValueError("seeds are paired, so all trained systems must have the same: " + "; ".join(
+            f"{system} has {', '.join(str(seed) for seed in row.dropna().index)}" for system, row in means.iterrows()))
+    return means
+
+
+def draws_of(results, measure, draws=10_000):
+    """`both` where there are several seeds, else `bootstrap`; `what_varies` says which."""
+    several = results["seed"].max() > results.loc[results["seed"] >= 0, "seed"].min()
+    return (both if several else bootstrap)(results, measure, draws)
+
+
+def what_varies(results):
+    """What intervals from `draws_of` hold: "articles and 3 seeds", or "articles" where there is one seed."""
+    count = results.loc[results["seed"] >= 0, "seed"].nunique()
+    return f"articles and {count} seeds" if count > 1 else "articles"
 
 
 def interval(draws, level=0.95):
@@ -211,7 +236,7 @@ def part_evidence(results, part, rules, unseen=(), draws=10_000, family=1):
         way = drawn if part.kind == "greater" else -drawn
         p_for, p_against, gap = p_value(way), p_value(-way), abs(difference)
     elif part.kind == "at least":
-        p_for, p_against, gap = p_value(better, -margin), p_value(-better), sign * difference + margin
+        p_for, p_against, gap = p_value(better, -margin), p_value(-better, margin), sign * difference + margin
     elif part.kind == "level":
         p_for = max(p_value(drawn, -margin), p_value(-drawn, -margin))
         p_against = min(1.0, 2 * min(p_value(drawn, margin), p_value(-drawn, margin)))
@@ -231,12 +256,11 @@ def _needed(results, part, gap, level):
     The test's distribution is taken as Student's t with one degree of freedom less than there are seeds; ``level`` as
     that of one part of a family, by Bonferroni: no less than Holm asks for.
     """
-    means = seed_means(results, part.measure)
-    counts = means.groupby(level="system").size()
-    variances = means.groupby(level="system").var(ddof=1)
+    means = _by_seed(results, part.measure)  # an untrained system is not in it: it has no seeds
+    count = means.shape[1]
+    of_seeds = sum(sign * means.loc[s] for s, sign in ((part.first, 1), (part.second, -1)) if s in means.index).var()
     table = bootstrap(results, part.measure, 2000)
     of_articles = (table[part.first] - table[part.second]).var()
-    of_seeds = sum(variances[s] for s in (part.first, part.second) if not means[s].index.min() < 0)
     articles = results["article"].nunique()
 
     def allowed(seeds):
@@ -244,7 +268,7 @@ def _needed(results, part, gap, level):
         return (gap / (stats.t.ppf(1 - level, seeds - 1) + stats.t.ppf(0.8, seeds - 1))) ** 2
 
     seeds = next((n for n in range(2, 1001) if of_seeds / n + of_articles <= allowed(n)), np.nan)
-    left = allowed(counts.max()) - of_seeds / counts.max() if counts.max() > 1 else np.nan
+    left = allowed(count) - of_seeds / count if count > 1 else np.nan
     return {"seeds_needed": seeds, "articles_needed": float(np.ceil(articles * of_articles / left)) if left > 0
             else np.nan}
 
@@ -341,7 +365,8 @@ def recipe(every, main, reference, measures, draws=10_000):
     """Which system is best on all numbers together, chosen on one half of the articles and confirmed on the other.
 
     Chosen is the system whose smallest gain (see `gains`) over the reference is largest on the first of the `halves` of
-    the main benchmark's articles: a large gain in one number must not hide a loss in another.
+    the main benchmark's articles: a large gain in one number must not hide a loss in another. It may be a loss, too:
+    then the chosen one is what comes nearest. The same seeds choose and confirm.
 
     Parameters
     ----------

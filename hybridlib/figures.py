@@ -382,7 +382,7 @@ def systems(table, title, order=None):
 
 
 def gains(confirmed, title):
-    """What systems gain or lose against one reference in the four numbers, with intervals; the chosen one is marked.
+    """What systems gain or lose against one reference in the four numbers, with intervals; the chosen one in colour.
 
     Parameters
     ----------
@@ -396,9 +396,9 @@ def gains(confirmed, title):
     for axis, (measure, name) in zip(axes, measures.items(), strict=True):
         for _, row in confirmed[confirmed["measure"] == measure].iterrows():
             place = order.index(row["system"]) + 0.28 * (names.index(row["benchmark"]) - (len(names) - 1) / 2)
-            better, worse = (row["high"] < 0, row["low"] > 0) if measure == "rank distance" else (
-                row["low"] > 0, row["high"] < 0)
-            shade = "#009E73" if better else "#D55E00" if worse else "#777"
+            side = int(row["low"] > 0) - int(row["high"] < 0)
+            better = -side if measure == "rank distance" else side
+            shade = {1: "#009E73", 0: "#777", -1: "#D55E00"}[better if row["chosen"] else 0]
             axis.plot([row["low"], row["high"]], [place] * 2, color=shade, lw=1.5)
             axis.plot(row["difference"], place, "os"[names.index(row["benchmark"]) % 2], ms=4.5, color=shade)
         axis.axvline(0, color="#555", lw=0.8)
@@ -408,7 +408,7 @@ def gains(confirmed, title):
     chosen = set(confirmed.loc[confirmed["chosen"], "system"])
     axes[0].set_yticklabels([f"{system} (chosen)" if system in chosen else system for system in order])
     handles = [Line2D([], [], color=shade, lw=2, label=label) for shade, label in
-               (("#009E73", "better"), ("#777", "not told apart"), ("#D55E00", "worse"))]
+               (("#009E73", "chosen: better"), ("#D55E00", "chosen: worse"), ("#777", "not told apart, or not chosen"))]
     handles += [Line2D([], [], color="#777", marker="os"[n % 2], lw=0, label=name) for n, name in enumerate(names)
                 if len(names) > 1]
     figure.legend(handles=handles, loc="lower center", ncol=len(handles), bbox_to_anchor=(0.5, -0.09))

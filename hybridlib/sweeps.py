@@ -7,6 +7,7 @@ the pictures: without the runs the notebooks show the committed one.
 
 import json
 import math
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -20,14 +21,10 @@ from hybridlib.tables import HEADLINE
 FILE = CONFIGS / "evidence" / "sweeps.yaml"
 
 
-def names(preset):
-    """The sweeps that a preset has."""
-    return list(yaml.safe_load(FILE.read_text("utf-8")).get(preset.name, {}))
-
-
-def available(preset, fraction):
-    """The sweeps that can be shown: all that the preset has, or with ``fraction`` 0 those that were committed."""
-    return [name for name in names(preset) if fraction or _file(preset, name).is_file()]
+def available(preset, names, fraction):
+    """Those of some tables that can be shown: sweeps that the preset has, or with ``fraction`` 0 those committed."""
+    has = yaml.safe_load(FILE.read_text("utf-8")).get(preset.name, {})
+    return [name for name in names if (name in has if fraction else _file(preset, name).is_file())]
 
 
 def _file(preset, name):
@@ -108,7 +105,8 @@ def measure(preset, name, seeds, fraction=1.0):
         return _committed(preset, name)
     unseen = [x for x in preset.benchmark.languages if x not in preset.config["languages"]]
     table = pd.concat([summary(results, unseen).assign(benchmark=benchmark)
-                       for benchmark, results in _results(preset, name, seeds, fraction).items()], ignore_index=True)
+                       for benchmark, results in _results(preset, systems(preset, name, fraction), seeds).items()],
+                      ignore_index=True)
     return _commit(preset, name, table)
 
 
@@ -118,13 +116,37 @@ def recipe(preset, seeds, fraction=1.0):
     Returns
     -------
     DataFrame
-        The second table of `hybridlib.evidence.recipe`.
+        The second table of `hybridlib.evidence.recipe`, and ``seeds``, their number.
     """
     if not fraction:
         return _committed(preset, "recipe")
+    chosen = systems(preset, "recipe", fraction)
+    if len(chosen) < 2 or len(seeds) < 2:
+        raise ValueError(f"a recipe is chosen among several systems and confirmed with several seeds; fraction "
+                         f"{fraction} leaves {', '.join(chosen)}, and the seeds are {seeds}")
     _, confirmed = evidence.recipe(
-        _results(preset, "recipe", seeds, fraction), preset.benchmark.name, "Hybrid", list(HEADLINE))
+        _results(preset, chosen, seeds), preset.benchmark.name, "Hybrid", list(HEADLINE))
     return _commit(preset, "recipe", confirmed.assign(seeds=len(seeds)))
+
+
+def against(preset, name, seeds, fraction=1.0, reference="Hybrid"):
+    """As `measure`: each system of a sweep minus a reference of it, with 95 % intervals over articles and seeds.
+
+    Returns
+    -------
+    DataFrame
+        ``system``, ``benchmark``, ``measure``, ``difference``, ``low``, ``high``, ``seeds``.
+    """
+    if not fraction:
+        return _committed(preset, f"{name}_against")
+    rows = []
+    for benchmark, results in _results(preset, systems(preset, name, fraction), seeds).items():
+        for system in results["system"].unique():
+            if system != reference:
+                found = evidence.confirm(results, system, reference, list(HEADLINE)).rename_axis("measure")
+                rows.append(found.reset_index().assign(system=system, benchmark=benchmark, seeds=len(seeds)))
+    columns = ["system", "benchmark", "measure", "difference", "low", "high", "seeds"]
+    return _commit(preset, f"{name}_against", pd.concat(rows, ignore_index=True)[columns])
 
 
 def _committed(preset, name):
@@ -135,18 +157,32 @@ def _committed(preset, name):
     return pd.read_csv(file)
 
 
-def _results(preset, name, seeds, fraction):
-    """Per-query results of a sweep's systems on each benchmark, trained and evaluated as far as they are missing."""
-    chosen = systems(preset, name, fraction)
+def _results(preset, chosen, seeds):
+    """Per-query results of systems on each benchmark, trained and evaluated as far as they are missing."""
     for run in runs_of(chosen, seeds):
         preset.train(*run)
     return {benchmark: preset.results(seeds, benchmark, chosen) for benchmark in preset.benchmarks}
 
 
 def _commit(preset, name, table):
-    with runs.atomic(_file(preset, name)) as temporary:
+    """Keep a table, unless the one that is there has systems or seeds that this one lacks."""
+    file = _file(preset, name)
+    if file.is_file():
+        old = pd.read_csv(file)
+        gone, fewer = set(old["system"]) - set(table["system"]), _seeds(old) > _seeds(table)
+        if gone or fewer:
+            warnings.warn(
+                f"{file.name} is left as it was: it has {_seeds(old)} seeds and this measurement {_seeds(table)}"
+                + (f"; not measured: {', '.join(sorted(gone))}" if gone else "")
+                + ". Delete it to have it written anew", stacklevel=2)
+            return table
+    with runs.atomic(file) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6f")
     return table
+
+
+def _seeds(table):
+    return int(table["seeds"].max()) if "seeds" in table else table.loc[table["seed"] >= 0, "seed"].nunique()
 
 
 def spread(table, languages="all", benchmark=None):

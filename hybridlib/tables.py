@@ -23,7 +23,7 @@ def _mean(results, system, measure):
 
 
 def headline(results, draws=10_000):
-    """The four numbers of every system with their 95 % intervals over articles, as text.
+    """The four numbers of every system as text, with 95 % intervals over `hybridlib.evidence.what_varies`.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def headline(results, draws=10_000):
     """
     table = {}
     for measure, title in HEADLINE.items():
-        resampled = evidence.bootstrap(results, measure, draws)
+        resampled = evidence.draws_of(results, measure, draws)
         table[title] = {}
         for system in resampled:
             value, low, high = _format(measure, _mean(results, system, measure),
@@ -42,8 +42,8 @@ def headline(results, draws=10_000):
 
 
 def difference(results, measure, first, second, draws=10_000):
-    """``(estimate, low, high)`` of ``first`` minus ``second``, a 95 % interval by paired resampling of articles."""
-    resampled = evidence.bootstrap(results, measure, draws)
+    """``(estimate, low, high)`` of ``first`` minus ``second``: a paired 95 % interval, see `evidence.draws_of`."""
+    resampled = evidence.draws_of(results, measure, draws)
     low, high = evidence.interval(resampled[first] - resampled[second])
     return _mean(results, first, measure) - _mean(results, second, measure), low, high
 
@@ -135,7 +135,8 @@ def as_text(every, title):
     parts = [title, ""]
     for name, results in every.items():
         dataset = paper_dataset(name)
-        parts += [f"{name}: ours, with 95 % intervals over articles", headline(results).to_string(), "",
+        parts += [f"{name}: ours, with 95 % intervals over {evidence.what_varies(results)}",
+                  headline(results).to_string(), "",
                   "Differences (* the interval excludes zero)", differences(results).to_string(), ""]
         if results["seed"].nunique() > 2:
             parts += ["Each seed", seeds(results).round(3).to_string(), ""]

@@ -173,12 +173,13 @@ def test_an_undecided_claim_says_what_would_decide_it():
     assert 3 < needed < 100
     # Recomputed: the smallest number of seeds at which the margin is as many standard errors away as power asks for.
     table, family = claim_results(0.0, 0.1, 0.7, noise=0.015), 15
-    means = evidence.seed_means(table, "monolingual AP").loc[["Hybrid", "X-X"]].groupby(level="system")
+    means = evidence.seed_means(table, "monolingual AP")
+    by_seed = means["Hybrid"] - means["X-X"]
     resampled = evidence.bootstrap(table[table["system"] != "X-Y"], "monolingual AP", 2000)
-    gap = means.mean()["Hybrid"] - means.mean()["X-X"] + 0.01
+    gap = by_seed.mean() + 0.01
 
     def power_is_enough(seeds):
-        error = np.sqrt(means.var().sum() / seeds + (resampled["Hybrid"] - resampled["X-X"]).var())
+        error = np.sqrt(by_seed.var() / seeds + (resampled["Hybrid"] - resampled["X-X"]).var())
         t = stats.t(seeds - 1)
         return gap / error >= t.ppf(1 - 0.05 / family) + t.ppf(0.8)
     assert power_is_enough(needed) and not power_is_enough(needed - 1)
@@ -226,8 +227,36 @@ def test_systems_made_from_the_same_runs_vary_together():
     drawn = evidence.both(pd.concat([table, moved]), "m", draws=200)
     assert np.ptp(drawn["Hybrid"]) > 0.5
     np.testing.assert_allclose(drawn["Hybrid + subspace"] - drawn["Hybrid"], 0.25)
-    apart = evidence.both(pd.concat([table, moved.assign(system="X-Y")]), "m", draws=200)
-    assert (apart["X-Y"] - apart["Hybrid"]).std() > 0.1
+    apart = evidence.both(pd.concat([table, moved.assign(seed=2 - moved["seed"])]), "m", draws=200)
+    assert (apart["Hybrid + subspace"] - apart["Hybrid"]).std() > 0.1
+
+
+def test_systems_with_different_seeds_cannot_be_paired():
+    table = simulated(np.random.default_rng(4), 0.0, 3)
+    table = table[(table["system"] == "X-X") | (table["seed"] < 2)]
+    with pytest.raises(ValueError, match="must have the same: X-X has 0, 1, 2; Hybrid has 0, 1"):
+        evidence.both(table, "m", draws=50)
+
+
+def test_what_intervals_hold_is_said():
+    table = simulated(np.random.default_rng(4), 0.0, 3)
+    untrained = table.query("seed == 0").assign(seed=-1, system="untrained")
+    one = pd.concat([table.query("seed == 0"), untrained])
+    assert evidence.what_varies(table) == "articles and 3 seeds" and evidence.what_varies(one) == "articles"
+    pd.testing.assert_frame_equal(evidence.draws_of(one, "m", 50), evidence.bootstrap(one, "m", 50))
+    pd.testing.assert_frame_equal(evidence.draws_of(table, "m", 50), evidence.both(table, "m", 50))
+
+
+def test_at_least_is_refuted_only_beyond_the_margin():
+    # Certainly a little worse, by less than the margin: that is "at least as good", and not its opposite.
+    base = simulated(np.random.default_rng(9), 0.0, 3, seed_noise=0.0, systems=("X-X",)).rename(
+        columns={"m": "multilingual AP"})
+    rules = {"level": 0.05, "map_margin": 0.01, "rank_distance_margin": 0.05}
+    part = evidence.Part("multilingual AP", "Hybrid", "X-X", "at least")
+    for loss, shown in ((0.004, True), (0.016, False)):
+        worse = base.assign(**{"system": "Hybrid", "multilingual AP": base["multilingual AP"] - loss})
+        found = evidence.part_evidence(pd.concat([base, worse]), part, rules, draws=500)
+        assert (found["p_for"] < 0.01, found["p_against"] < 0.01) == (shown, not shown)
 
 
 def test_each_of_several_systems_of_the_same_runs_has_the_t_of_its_own_seeds():

@@ -64,7 +64,8 @@ def test_without_measuring_the_committed_table_is_read_or_missed(tmp_path, monke
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "sweep_order.csv").write_text("system,seed\nHybrid,0\n")
     assert sweeps.measure(preset, "order", [0], 0)["system"].tolist() == ["Hybrid"]
-    assert sweeps.available(preset, 0) == ["order"] and sweeps.available(preset, 0.1) == sweeps.names(preset)
+    assert sweeps.available(preset, ["alpha", "order", "moon"], 0) == ["order"]
+    assert sweeps.available(preset, ["alpha", "order", "moon"], 0.1) == ["alpha", "order"]
 
 
 def test_spread_shows_mean_and_range_over_seeds():
@@ -74,16 +75,42 @@ def test_spread_shows_mean_and_range_over_seeds():
     assert shown.loc["X-X", "multilingual mAP"] == "0.300 [0.100, 0.600]" and shown.loc["X-X", "seeds"] == 3
 
 
-def test_a_recipe_is_committed_and_read_back(tmp_path, monkeypatch):
+@pytest.fixture
+def pretended(tmp_path, monkeypatch):
+    """A preset whose every system has measured values: those of Hybrid, and one more."""
+    def results(self, seeds, benchmark, systems):
+        return pd.DataFrame([
+            {"system": system, "seed": seed, "question": n, "article": n, "query_language": "en"}
+            | {m: n + 0.01 * seed + (system != "Hybrid") for m in HEADLINE}
+            for system in systems for seed in seeds for n in range(1, 7)])
     monkeypatch.setattr(figures, "FOLDER", tmp_path)
-    preset = Preset("mini", runs_folder=tmp_path)
-    with pytest.raises(FileNotFoundError, match="sweep_recipe.csv: no such measurement"):
-        sweeps.recipe(preset, [0], 0)
-    rows = [{"system": system, "seed": seed, "question": n, "article": n, "query_language": "en"}
-            | {m: n + 0.01 * seed + (system == "X-Y") for m in HEADLINE}
-            for system in ("Hybrid", "X-Y") for seed in (0, 1) for n in range(1, 7)]
-    monkeypatch.setattr(Preset, "results", lambda self, seeds, benchmark, systems: pd.DataFrame(rows))
+    monkeypatch.setattr(Preset, "results", results)
     monkeypatch.setattr(Preset, "train", lambda self, system, seed: None)
-    made = sweeps.recipe(preset, [0, 1], 0.2)
+    return Preset("mini", runs_folder=tmp_path)
+
+
+def test_a_recipe_is_committed_and_read_back(pretended):
+    with pytest.raises(FileNotFoundError, match="sweep_recipe.csv: no such measurement"):
+        sweeps.recipe(pretended, [0], 0)
+    with pytest.raises(ValueError, match=r"several systems .* leaves Hybrid, and the seeds are \[0, 1\]"):
+        sweeps.recipe(pretended, [0, 1], 0.1)
+    made = sweeps.recipe(pretended, [0, 1], 0.2)
     assert made["difference"].tolist() == pytest.approx([1.0] * 4) and set(made["articles"]) == {3}
-    pd.testing.assert_frame_equal(sweeps.recipe(preset, [0, 1], 0), made, check_exact=False, atol=1e-6)
+    pd.testing.assert_frame_equal(sweeps.recipe(pretended, [0, 1], 0), made, check_exact=False, atol=1e-6)
+
+
+def test_differences_to_hybrid_hold_every_article(pretended):
+    made = sweeps.against(pretended, "order", [0, 1], 0.5)
+    assert set(made["system"]) == {"alternation"} and made["difference"].tolist() == pytest.approx([1.0] * 4)
+    pd.testing.assert_frame_equal(sweeps.against(pretended, "order", [0, 1], 0), made, check_exact=False, atol=1e-6)
+
+
+def test_a_smaller_measurement_does_not_replace_a_larger_one(pretended):
+    large = sweeps.measure(pretended, "order", [0, 1, 2], 0.5)
+    with pytest.warns(UserWarning, match="sweep_order.csv is left as it was: it has 3 seeds .* 2. Delete"):
+        assert len(sweeps.measure(pretended, "order", [0, 1], 0.5)) < len(large)
+    with pytest.warns(UserWarning, match="not measured: alternation"):
+        sweeps.measure(pretended, "order", [0, 1, 2], 0.25)
+    assert len(sweeps.measure(pretended, "order", [], 0)) == len(large)
+    sweeps.measure(pretended, "order", [0, 1, 2], 1)
+    assert sweeps.measure(pretended, "order", [], 0)["system"].nunique() == 4
