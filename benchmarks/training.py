@@ -12,6 +12,7 @@ without compilation. Writes ``benchmarks/training.<device>.json``.
 """
 
 import argparse
+import gc
 import json
 import tempfile
 import time
@@ -27,7 +28,7 @@ from hybridlib import encoders, runs
 from hybridlib.losses import info_nce
 from hybridlib.presets import Preset
 from hybridlib.sampling import LanguageBatchSampler, Pair
-from hybridlib.training import _Trainer, freeze
+from hybridlib.training import _Trainer, check_device, freeze
 
 SKIPPED = 3  # steps that warm up
 
@@ -75,12 +76,16 @@ def encoder(shape, device):
     model, _ = encoders.load(max_length=64)
     if shape == "XLM-R base":
         torch.manual_seed(0)
-        model[0].auto_model = BertModel(BertConfig(vocab_size=250_037, type_vocab_size=2), add_pooling_layer=False)
+        model[0].model = BertModel(BertConfig(vocab_size=250_037, type_vocab_size=2), add_pooling_layer=False)
     return model.to(device)
 
 
 def measure(ours, shape, chosen, corpora, pairs, served=None, compiled=False):
     """Train so many steps by one of the two trainers; ours on the batches ``served``. Returns its `Clock`."""
+    gc.collect()  # a trainer and its model refer to each other
+    if chosen.device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     model = encoder(shape, chosen.device)
     freeze(model, chosen.layers)
     with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +107,7 @@ def measure(ours, shape, chosen, corpora, pairs, served=None, compiled=False):
         clock.counting(trainer.data_collator)
         trainer.add_callback(clock)
         trainer.train()
+    clock.peak = torch.cuda.max_memory_allocated() / 2**30 if chosen.device == "cuda" else None
     return clock
 
 
@@ -134,6 +140,7 @@ def main():
     parser.add_argument("--layers", type=int, help="how many of the top layers are trained; default all")
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
+    check_device(chosen.device)
     corpora = Preset("mini").training_sets
     places = [Pair(0, group, x, x, None) for x in corpora[0].languages for group in range(len(corpora[0]))]
     rows = [corpora[0].pair(*place[1:]) for place in places]
@@ -144,7 +151,7 @@ def main():
     if chosen.device == "cuda":
         found |= {"card": torch.cuda.get_device_name(), "bf16 product, Tflop/s": peak_rate() / 1e12}
     for shape in ["e5-small"] + ["XLM-R base"] * (chosen.device == "cuda"):
-        rates = {True: [], False: []}
+        rates, peak = {True: [], False: []}, None
         # The first run warms the machine up; its batches are those of every later one.
         first = measure(False, shape, chosen, corpora, pairs)
         served = [[place_of[texts] for texts in batch] for batch in first.batches[:chosen.steps]]
@@ -154,6 +161,7 @@ def main():
                 if clock.tokens[:chosen.steps] != first.tokens[:chosen.steps]:
                     raise RuntimeError("the two trainers had different batches")
                 rates[ours].append(clock.tokens_per_second())
+                peak = clock.peak if ours else peak
                 print(f"{shape}, {'ours' if ours else 'theirs'}: {rates[ours][-1]:.0f} tokens/s", flush=True)
         ratios = np.divide(rates[True], rates[False])
         found[shape] = {"tokens per second": float(np.median(rates[True])), "against theirs": {
@@ -164,7 +172,7 @@ def main():
             found[shape] |= {"tokens per second, compiled": compiled,
                              "share of the product's rate": found[shape]["tokens per second"] * share,
                              "share, compiled": compiled * share,
-                             "peak memory, GiB": torch.cuda.max_memory_allocated() / 2**30}
+                             "peak memory, GiB": peak}
     runs.write_json(Path(__file__).with_name(f"training.{chosen.device}.json"), found)
     print(json.dumps(found, indent=1))
 

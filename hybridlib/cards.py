@@ -15,7 +15,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hybridlib import tables
-from hybridlib.presets import Preset
+from hybridlib.presets import ROOT, Preset
 
 _TEXT = """---
 {data}
@@ -127,9 +127,12 @@ def main(arguments=None):
     parser.add_argument("--sampling", required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="a new folder; its name is the model's")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where the run folders are")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="to evaluate on, if that is not done")
     chosen = parser.parse_args(arguments)
     try:
-        print(write(Preset(chosen.preset, data=chosen.data), chosen.sampling, chosen.seed, chosen.out))
+        preset = Preset(chosen.preset, data=chosen.data, runs_folder=chosen.runs, device=chosen.device)
+        print(write(preset, chosen.sampling, chosen.seed, chosen.out))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -91,8 +91,18 @@ def manifest(started, **facts):
     return facts | {
         "python": platform.python_version(), "versions": versions, "git": revision,
         "machine": platform.machine(), "cpu": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(), "seconds": round(time.monotonic() - started, 1),
+        "threads": torch.get_num_threads(), **_gpu(), "seconds": round(time.monotonic() - started, 1),
         "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)}
+
+
+def _gpu():
+    """The GPU that this process used, if it used one."""
+    import torch
+
+    if not torch.cuda.is_initialized():
+        return {}
+    return {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda,
+            "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2)}
 
 
 def ranks_file(folder, benchmark):

@@ -1,6 +1,7 @@
 """Train one run of a preset: ``python -m hybridlib.train --preset xquad --data DIR --sampling Hybrid --seed 0``.
 
-On several GPUs or machines, with the launcher of your choice; the batch is that of the preset, cut into equal slices::
+On several GPUs, or machines with a shared filesystem, with the launcher of your choice; the batch is that of the
+preset, cut into equal slices::
 
     accelerate launch --num_processes 4 -m hybridlib.train --preset paper --data DIR --sampling Hybrid --device cuda
     torchrun --nproc-per-node 4 -m hybridlib.train --preset paper --data DIR --sampling Hybrid --device cuda

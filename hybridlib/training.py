@@ -1,15 +1,21 @@
 """Corpus, sampler and settings to a run folder, by sentence-transformers' own trainer."""
 
+import json
 import os
 import re
 import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
@@ -32,13 +38,15 @@ class _Trainer(SentenceTransformerTrainer):
 
     def get_train_dataloader(self):
         pairs = PairDataset(self.sampler.corpora, isinstance(self.loss, EnglishRankingDistillation))
-        loader = DataLoader(pairs, batch_sampler=self.sampler, collate_fn=self.data_collator)
+        loader = DataLoader(pairs, batch_sampler=self.sampler, collate_fn=self.data_collator,
+                            pin_memory=self.args.dataloader_pin_memory)
         self._train_dataloader = self.accelerator.prepare(loader)
         return self._train_dataloader
 
     def get_eval_dataloader(self, eval_dataset=None):
         # In order, and whole in each process, so that the validation loss has the same in-batch negatives always.
-        return DataLoader(self.eval_dataset, self.args.per_device_eval_batch_size, collate_fn=self.data_collator)
+        return DataLoader(self.eval_dataset, self.args.per_device_eval_batch_size, collate_fn=self.data_collator,
+                          pin_memory=self.args.dataloader_pin_memory)
 
     def compute_loss(self, model, *args, **kwargs):
         of_training = self.loss
@@ -133,7 +141,8 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
 
     A finished folder with these settings is returned as it is. An unfinished one is taken up at its last
     checkpoint, with the same losses as if it had never stopped. Several processes (``accelerate launch``,
-    ``torchrun``) train together, each on a slice of the same batch, with the passages of all slices as negatives.
+    ``torchrun``) train together, each on a slice of the same batch, with the passages of all slices as negatives; on
+    several machines the folder must lie on a filesystem that all of them share.
 
     Parameters
     ----------
@@ -160,6 +169,12 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
     -------
     Path
         The run folder.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        If the batch cannot be cut into equal slices; if the device is not there; if an unfinished run was begun in
+        another precision, or is not seen by every process.
     """
     folder = Path(folder)
     if runs.is_complete(folder, settings):
@@ -191,12 +206,22 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
         eval_strategy="steps", eval_steps=settings["eval_steps"], save_strategy="steps",
         save_steps=settings["eval_steps"], save_total_limit=2, load_best_model_at_end=True,
         metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=1, logging_first_step=True,
-        report_to="none", disable_tqdm=True, dataloader_pin_memory=device != "cpu")
-    with arguments.main_process_first():
-        if not runs.is_complete(temporary, settings):
+        report_to="none", disable_tqdm=True, dataloader_pin_memory=device != "cpu",
+        restore_callback_states_from_checkpoint=True)  # else a resumed run would count its patience anew
+    precision = "bf16" if bf16 else "fp32"
+    with arguments.main_process_first(local=False):
+        if arguments.process_index == 0 and not runs.is_complete(temporary, settings):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
+            runs.write_json(temporary / "begun.json", {"precision": precision})
             runs.write_json(temporary / "settings.json", settings)
+    if not runs.is_complete(temporary, settings):
+        raise RuntimeError(f"{temporary} was made by the first process and is not seen by process "
+                           f"{arguments.process_index}: several machines need one shared filesystem")
+    begun = json.loads((temporary / "begun.json").read_text("utf-8"))["precision"]
+    if begun != precision:
+        raise RuntimeError(f"{temporary} was begun in {begun} and would go on in {precision} here ({device}): go on "
+                           "where it was begun, or remove the folder to start anew")
     trainer = _Trainer(
         model=model, args=arguments, sampler=sampler, eval_dataset=selection,
         loss=_loss_of(settings, model, corpora, processes), selection_loss=info_nce(model, settings["temperature"]),
@@ -206,13 +231,13 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     # The trainer only logs an error when it cannot load the best checkpoint: make sure that this is it.
-    best, restored = trainer.state.best_metric, trainer.evaluate()["eval_loss"]
-    if abs(best - restored) > 1e-4 * max(1, abs(best)):
-        raise RuntimeError(f"{folder.name}: the best checkpoint has validation loss {best}, the model that was "
-                           f"restored has {restored}")
     if arguments.process_index == 0:
+        best = SentenceTransformer(trainer.state.best_model_checkpoint, device="cpu").state_dict()
+        if not all(torch.equal(value.cpu(), best[name]) for name, value in trainer.model.state_dict().items()):
+            raise RuntimeError(f"{folder.name}: the model is not that of the best checkpoint, "
+                               f"{trainer.state.best_model_checkpoint}; train again to go on from the last one")
         _publish(folder, temporary, trainer, started, encoder=source, device=device, processes=processes,
-                 precision="bf16" if bf16 else "fp32", trained_parameters=trained)
+                 precision=precision, trained_parameters=trained)
     trainer.accelerator.wait_for_everyone()
     return folder
 
@@ -230,6 +255,7 @@ def _publish(folder, temporary, trainer, started, **facts):
         started, **facts, steps_run=int(losses["step"].max()), best_step=_best_step(trainer.state),
         best_validation_loss=trainer.state.best_metric))
     shutil.rmtree(temporary / "checkpoints")
+    (temporary / "begun.json").unlink()
     runs.publish(temporary, folder)
 
 
@@ -247,6 +273,11 @@ def _best_step(state):
 
 
 def selection_of(corpus, language="en"):
-    """The selection set of a corpus: its pairs in one language, in order (the paper reads English only)."""
-    groups = (corpus.has(corpus.query, language) & corpus.has(corpus.passage, language)).nonzero()[0].tolist()
-    return Dataset.from_list([corpus.pair(group, language, language) for group in groups])
+    """The selection set of a corpus: its pairs in one language, in order (the paper reads English only).
+
+    Of a passage with several questions the first is read: else it would be a negative of its own in the batches that
+    the selection loss is taken over.
+    """
+    groups = (corpus.has(corpus.query, language) & corpus.has(corpus.passage, language)).nonzero()[0]
+    _, first = np.unique(corpus.passage_key[groups], return_index=True)
+    return Dataset.from_list([corpus.pair(group, language, language) for group in groups[np.sort(first)].tolist()])

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import NINE, ROOT, group
 from sentence_transformers import SentenceTransformer
+from transformers import TrainerCallback
 
 from hybridlib import encoders, runs, training
 
@@ -131,7 +132,7 @@ def test_the_best_checkpoint_is_kept(tmp_path, tiny_settings, complete_corpus, s
 def test_a_best_checkpoint_that_was_not_restored_is_an_error(tmp_path, tiny_settings, complete_corpus, selection,
                                                              monkeypatch):
     monkeypatch.setattr(training._Trainer, "_load_best_model", lambda self: None)
-    with pytest.raises(RuntimeError, match="the best checkpoint has validation loss"):
+    with pytest.raises(RuntimeError, match=r"the model is not that of the best checkpoint, .*checkpoint-4"):
         train(tmp_path / "run", diverging(tiny_settings), complete_corpus, selection)
     assert not (tmp_path / "run").exists()
 
@@ -142,6 +143,43 @@ def test_early_stopping(tmp_path, tiny_settings, complete_corpus, selection):
     checked = losses.dropna(subset="eval_loss")["eval_loss"].tolist()
     assert len(losses) < 60
     assert checked[-1] >= min(checked[:-1]), "stopped though the last evaluation was the best"
+
+
+class Interrupt(TrainerCallback):
+    """Stops a run before the step after ``step``."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_remembers_its_patience(tmp_path, tiny_settings, complete_corpus, selection):
+    # The loss rises from step 4 on: two evaluations later, at 12, patience is at its end. Interrupted between them.
+    settings = diverging(tiny_settings) | {"steps": 60, "patience": 2}
+    whole = train(tmp_path / "whole", settings, complete_corpus, selection)
+    assert len(pd.read_csv(whole / "losses.csv")) == 12, "the case does not stop where it should"
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", settings, complete_corpus, selection, callbacks=[Interrupt(9)])
+    resumed = train(tmp_path / "run", settings, complete_corpus, selection)
+    pd.testing.assert_frame_equal(*(pd.read_csv(folder / "losses.csv") for folder in (whole, resumed)))
+
+
+def test_a_run_does_not_go_on_in_another_precision(tmp_path, tiny_settings, complete_corpus, selection, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", tiny_settings, complete_corpus, selection, callbacks=[Interrupt(5)])
+    monkeypatch.setattr(encoders, "in_bfloat16", lambda *_: True)
+    with pytest.raises(RuntimeError, match="begun in fp32 and would go on in bf16 here .cpu.: go on where"):
+        train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+
+
+def test_selection_reads_one_question_of_a_passage(make_corpus):
+    corpus = make_corpus([group(i, ("en", "de"), passage=i // 3) for i in range(9)])
+    chosen = training.selection_of(corpus)
+    assert chosen["query"] == [corpus.pair(i, "en", "en")["query"] for i in (0, 3, 6)]
+    assert len(set(chosen["passage"])) == 3
 
 
 def test_frozen_layers_do_not_move(tmp_path, tiny_settings, complete_corpus, selection):
