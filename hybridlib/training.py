@@ -208,19 +208,20 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
         metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=1, logging_first_step=True,
         report_to="none", disable_tqdm=True, dataloader_pin_memory=device != "cpu",
         restore_callback_states_from_checkpoint=True)  # else a resumed run would count its patience anew
-    precision = "bf16" if bf16 else "fp32"
+    precision, begun = "bf16" if bf16 else "fp32", temporary / "begun.json"
     with arguments.main_process_first(local=False):
-        if arguments.process_index == 0 and not runs.is_complete(temporary, settings):
+        # Without the file it was killed while it was published, when its checkpoints were gone.
+        if arguments.process_index == 0 and not (runs.is_complete(temporary, settings) and begun.is_file()):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            runs.write_json(temporary / "begun.json", {"precision": precision})
+            runs.write_json(begun, {"precision": precision})
             runs.write_json(temporary / "settings.json", settings)
     if not runs.is_complete(temporary, settings):
         raise RuntimeError(f"{temporary} was made by the first process and is not seen by process "
                            f"{arguments.process_index}: several machines need one shared filesystem")
-    begun = json.loads((temporary / "begun.json").read_text("utf-8"))["precision"]
-    if begun != precision:
-        raise RuntimeError(f"{temporary} was begun in {begun} and would go on in {precision} here ({device}): go on "
+    before = json.loads(begun.read_text("utf-8"))["precision"]
+    if before != precision:
+        raise RuntimeError(f"{temporary} was begun in {before} and would go on in {precision} here ({device}): go on "
                            "where it was begun, or remove the folder to start anew")
     trainer = _Trainer(
         model=model, args=arguments, sampler=sampler, eval_dataset=selection,
@@ -254,8 +255,8 @@ def _publish(folder, temporary, trainer, started, **facts):
     runs.write_json(temporary / "manifest.json", runs.manifest(
         started, **facts, steps_run=int(losses["step"].max()), best_step=_best_step(trainer.state),
         best_validation_loss=trainer.state.best_metric))
-    shutil.rmtree(temporary / "checkpoints")
     (temporary / "begun.json").unlink()
+    shutil.rmtree(temporary / "checkpoints")
     runs.publish(temporary, folder)
 
 

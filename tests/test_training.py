@@ -175,6 +175,18 @@ def test_a_run_does_not_go_on_in_another_precision(tmp_path, tiny_settings, comp
         train(tmp_path / "run", tiny_settings, complete_corpus, selection)
 
 
+def test_a_run_that_was_killed_while_it_was_published_is_trained_anew(tmp_path, tiny_settings, complete_corpus,
+                                                                     selection, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs, "publish", killed)
+        train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+    assert not (tmp_path / "run").exists()
+    losses = pd.read_csv(train(tmp_path / "run", tiny_settings, complete_corpus, selection) / "losses.csv")
+    assert losses["step"].tolist() == list(range(1, 13))
+
+
 def test_selection_reads_one_question_of_a_passage(make_corpus):
     corpus = make_corpus([group(i, ("en", "de"), passage=i // 3) for i in range(9)])
     chosen = training.selection_of(corpus)
