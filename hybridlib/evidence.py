@@ -397,11 +397,11 @@ def recipe(every, main, reference, measures, draws=10_000):
 
 
 def confirm(results, system, reference, measures, draws=10_000):
-    """Differences of a system to a reference with 95 % intervals over articles and seeds: a row per measure."""
+    """Differences of a system to a reference with 95 % intervals (see `draws_of`): a row per measure."""
     rows = {}
     for measure in measures:
         means = seed_means(results, measure)
-        table = both(results[results["system"].isin([system, reference])], measure, draws)
+        table = draws_of(results[results["system"].isin([system, reference])], measure, draws)
         low, high = interval(table[system] - table[reference])
         rows[measure] = {"difference": means[system].mean() - means[reference].mean(), "low": low, "high": high}
     return pd.DataFrame(rows).T

@@ -129,24 +129,35 @@ def recipe(preset, seeds, fraction=1.0):
     return _commit(preset, "recipe", confirmed.assign(seeds=len(seeds)))
 
 
-def against(preset, name, seeds, fraction=1.0, reference="Hybrid"):
-    """As `measure`: each system of a sweep minus a reference of it, with 95 % intervals over articles and seeds.
+def against(preset, name, seeds, fraction=1.0):
+    """As `measure`: each system of a sweep minus Hybrid, with 95 % intervals (see `hybridlib.evidence.confirm`).
 
     Returns
     -------
     DataFrame
-        ``system``, ``benchmark``, ``measure``, ``difference``, ``low``, ``high``, ``seeds``.
+        ``benchmark``, ``system``, ``reference``, ``measure``, ``difference``, ``low``, ``high``, ``seeds``.
     """
+    return _differences(preset, name, "against", seeds, fraction, lambda chosen: {
+        system: "Hybrid" for system in chosen if system != "Hybrid"})
+
+
+def effect(preset, name, seeds, fraction=1.0):
+    """As `against`: each X-Y of a sweep minus the X-X of the same setting, or minus plain X-X where it has none."""
+    return _differences(preset, name, "effect", seeds, fraction, lambda chosen: {
+        system: twin if (twin := "X-X" + system.removeprefix("X-Y")) in chosen else "X-X"
+        for system in chosen if parse(system)[0] == "X-Y"})
+
+
+def _differences(preset, name, kind, seeds, fraction, pairs):
     if not fraction:
-        return _committed(preset, f"{name}_against")
-    rows = []
-    for benchmark, results in _results(preset, systems(preset, name, fraction), seeds).items():
-        for system in results["system"].unique():
-            if system != reference:
-                found = evidence.confirm(results, system, reference, list(HEADLINE)).rename_axis("measure")
-                rows.append(found.reset_index().assign(system=system, benchmark=benchmark, seeds=len(seeds)))
-    columns = ["system", "benchmark", "measure", "difference", "low", "high", "seeds"]
-    return _commit(preset, f"{name}_against", pd.concat(rows, ignore_index=True)[columns])
+        return _committed(preset, f"{name}_{kind}")
+    chosen, rows = systems(preset, name, fraction), []
+    for benchmark, results in _results(preset, chosen, seeds).items():
+        for system, reference in pairs(chosen).items():
+            found = evidence.confirm(results, system, reference, list(HEADLINE)).rename_axis("measure").reset_index()
+            rows.append(found.assign(benchmark=benchmark, system=system, reference=reference, seeds=len(seeds)))
+    columns = ["benchmark", "system", "reference", "measure", "difference", "low", "high", "seeds"]
+    return _commit(preset, f"{name}_{kind}", pd.concat(rows, ignore_index=True)[columns])
 
 
 def _committed(preset, name):

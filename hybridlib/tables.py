@@ -55,10 +55,27 @@ def differences(results, pairs=(("X-Y", "X-X"), ("Hybrid", "X-X"), ("Hybrid", "X
         table[title] = {}
         for first, second in pairs:
             value, low, high = difference(results, measure, first, second, draws)
-            shown = [f"{number:+.{1 if measure == 'rank distance' else 3}f}" for number in (value, low, high)]
-            star = " *" if low > 0 or high < 0 else ""
-            table[title][f"{first} − {second}"] = f"{shown[0]} [{shown[1]}, {shown[2]}]{star}"
+            table[title][f"{first} − {second}"] = _signed(measure, value, low, high)
     return pd.DataFrame(table)
+
+
+def _signed(measure, value, low, high):
+    shown = [f"{number:+.{1 if measure == 'rank distance' else 3}f}" for number in (value, low, high)]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]" + (" *" if low > 0 or high < 0 else "")
+
+
+def signed(rows):
+    """Differences as text, like `differences`: a row per benchmark and pair of systems, a column per number.
+
+    Parameters
+    ----------
+    rows : DataFrame (see `hybridlib.sweeps.against`)
+    """
+    text = [_signed(*row) for row in rows[["measure", "difference", "low", "high"]].itertuples(index=False)]
+    pairs = rows["system"] + " − " + rows["reference"]
+    shown = rows.assign(text=text, pair=pairs, measure=rows["measure"].map(HEADLINE))
+    return shown.pivot_table(index=["benchmark", "pair"], columns="measure", values="text", aggfunc="first",
+                             sort=False).rename_axis(index=[None, None], columns=None)
 
 
 def seeds(results):

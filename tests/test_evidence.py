@@ -61,6 +61,16 @@ def test_table_marks_only_differences_that_exclude_zero():
     assert shown["Hybrid − X-X"].endswith("*") and not shown["Hybrid − X-Y"].endswith("*")
 
 
+def test_measured_differences_are_shown_with_sign_interval_and_star():
+    rows = [("b", "A", "X-X", "multilingual AP", 0.1234, 0.01, 0.2), ("b", "A", "X-X", "rank distance", -3.21, -7, 0.5),
+            ("b", "B", "A", "multilingual AP", -0.01, -0.02, -0.001), ("b", "B", "A", "rank distance", 2, 1, 3)]
+    shown = tables.signed(pd.DataFrame(
+        rows, columns=["benchmark", "system", "reference", "measure", "difference", "low", "high"]))
+    assert shown.index.tolist() == [("b", "A − X-X"), ("b", "B − A")]
+    assert shown["multilingual mAP"].tolist() == ["+0.123 [+0.010, +0.200] *", "-0.010 [-0.020, -0.001] *"]
+    assert shown["rank distance"].tolist() == ["-3.2 [-7.0, +0.5]", "+2.0 [+1.0, +3.0] *"]
+
+
 def simulated(rng, effect=0.0, seeds=3, articles=30, seed_noise=0.05, systems=("X-X", "Hybrid")):
     """Results of two systems: shared article difficulty, own article and question noise, a shift per seed."""
     difficulty = rng.standard_normal((articles, 1)) * 0.3
@@ -218,6 +228,10 @@ def test_confirming_takes_only_the_two_systems_and_holds_seeds():
     only_articles = evidence.bootstrap(table, "m", 500)
     narrow = np.subtract(*evidence.interval(only_articles["Hybrid"] - only_articles["X-X"])[::-1])
     assert row["high"] - row["low"] > narrow
+    one = table[table["seed"] == 0]
+    alone = evidence.confirm(one, "Hybrid", "X-X", ["m"], draws=500).loc["m"]
+    draws = evidence.bootstrap(one, "m", 500)
+    assert (alone["low"], alone["high"]) == evidence.interval(draws["Hybrid"] - draws["X-X"])
 
 
 def test_systems_made_from_the_same_runs_vary_together():

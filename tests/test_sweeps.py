@@ -102,7 +102,15 @@ def test_a_recipe_is_committed_and_read_back(pretended):
 def test_differences_to_hybrid_hold_every_article(pretended):
     made = sweeps.against(pretended, "order", [0, 1], 0.5)
     assert set(made["system"]) == {"alternation"} and made["difference"].tolist() == pytest.approx([1.0] * 4)
+    assert set(made["reference"]) == {"Hybrid"}
     pd.testing.assert_frame_equal(sweeps.against(pretended, "order", [0, 1], 0), made, check_exact=False, atol=1e-6)
+
+
+def test_the_effect_is_xy_minus_the_xx_of_the_same_setting(pretended):
+    made = sweeps.effect(pretended, "batch", [0, 1])
+    assert dict(zip(made["system"], made["reference"], strict=True)) == {
+        "X-Y": "X-X", "X-Y batch_size=8": "X-X batch_size=8", "X-Y pair_per_batch=true": "X-X"}
+    pd.testing.assert_frame_equal(sweeps.effect(pretended, "batch", [0, 1], 0), made, check_exact=False, atol=1e-6)
 
 
 def test_a_smaller_measurement_does_not_replace_a_larger_one(pretended):
