@@ -105,6 +105,11 @@ def _gpu():
             "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2)}
 
 
+def size(folder):
+    """Bytes of all files under a folder."""
+    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+
+
 def ranks_file(folder, benchmark):
     """Where a run keeps its ranks on a benchmark."""
     return Path(folder) / f"ranks.{benchmark}.parquet"

@@ -9,6 +9,7 @@ import json
 import math
 import warnings
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 import yaml
@@ -58,15 +59,16 @@ def runs_of(chosen, seeds):
 
 
 def cost(preset, chosen, seeds):
-    """What is left to train, and for how long: ``(runs missing, minutes)``.
+    """What is left to train, and what that takes: ``(runs missing, minutes, gigabytes)``.
 
-    Minutes as the preset's finished runs took on this machine, per step; NaN before the first.
+    Minutes per step and gigabytes per run are those of the preset's finished runs here; NaN before the first.
     """
     missing = [run for run in runs_of(chosen, seeds) if not preset.is_trained(*run)]
-    seconds = [json.loads(file.read_text("utf-8")) for file in Path(preset.folder).glob("*-s*/manifest.json")]
-    each = [m["seconds"] / m["steps_run"] for m in seconds]
+    done = list(Path(preset.folder).glob("*-s*/manifest.json"))
+    each = [m["seconds"] / m["steps_run"] for m in (json.loads(file.read_text("utf-8")) for file in done)]
     steps = sum(preset.settings(*run)["steps"] for run in missing)
-    return len(missing), steps * (sum(each) / len(each) if each else math.nan) / 60
+    pace, size = (fmean(each), fmean(runs.size(file.parent) for file in done)) if done else (math.nan, math.nan)
+    return len(missing), steps * pace / 60, len(missing) * size / 1e9
 
 
 def summary(results, unseen):

@@ -172,9 +172,9 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
 
     Raises
     ------
-    ValueError, RuntimeError
+    ValueError, RuntimeError, OSError
         If the batch cannot be cut into equal slices; if the device is not there; if an unfinished run was begun in
-        another precision, or is not seen by every process.
+        another precision, or is not seen by every process; if the disk is too full for the checkpoints.
     """
     folder = Path(folder)
     if runs.is_complete(folder, settings):
@@ -223,6 +223,7 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
     if before != precision:
         raise RuntimeError(f"{temporary} was begun in {before} and would go on in {precision} here ({device}): go on "
                            "where it was begun, or remove the folder to start anew")
+    _check_room(temporary, model, trained)
     trainer = _Trainer(
         model=model, args=arguments, sampler=sampler, eval_dataset=selection,
         loss=_loss_of(settings, model, corpora, processes), selection_loss=info_nce(model, settings["temperature"]),
@@ -241,6 +242,17 @@ def train(folder, settings, corpora, selection, *, device="cpu", callbacks=()):
                  precision=precision, trained_parameters=trained)
     trainer.accelerator.wait_for_everyone()
     return folder
+
+
+def _check_room(temporary, model, trained):
+    """Stop before the first step where the disk is too full for the last."""
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    # Two checkpoints, a third while it replaces the older, and the model; a checkpoint has AdamW's two moments, too.
+    needed = 4 * weights + 3 * 2 * 4 * trained - runs.size(temporary)
+    free = shutil.disk_usage(temporary).free
+    if free < needed:
+        raise OSError(f"{temporary.parent}: {free / 1e9:.1f} GB are free, and training needs {needed / 1e9:.1f} GB for "
+                      f"its checkpoints, of which {weights / 1e9:.1f} GB stay: make room and start again")
 
 
 def _publish(folder, temporary, trainer, started, **facts):

@@ -38,12 +38,15 @@ def test_debiasing_needs_no_run_of_its_own():
 
 def test_cost_counts_what_is_missing_at_the_pace_of_what_is_there(tmp_path):
     preset = Preset("mini", runs_folder=tmp_path)
-    assert sweeps.cost(preset, ["X-X"], [0])[0] == 1 and np.isnan(sweeps.cost(preset, ["X-X"], [0])[1])
+    assert sweeps.cost(preset, ["X-X"], [0])[0] == 1 and np.isnan(sweeps.cost(preset, ["X-X"], [0])[1:]).all()
     done = preset.run_folder("X-X", 0)
     runs.write_json(done / "settings.json", preset.settings("X-X", 0))
     (done / "manifest.json").write_text(json.dumps({"seconds": 60, "steps_run": 40}))
-    # X-X of seed 0 is there; three others are not, 40 steps each at 1.5 seconds.
-    assert sweeps.cost(preset, ["X-X", "Hybrid"], [0, 1]) == (3, 3 * 40 * 1.5 / 60)
+    (done / "model").mkdir()
+    (done / "model" / "weights").write_bytes(b"x" * 1_000_000)
+    small = sum((done / name).stat().st_size for name in ("settings.json", "manifest.json"))
+    # X-X of seed 0 is there; three others are not, 40 steps each at 1.5 seconds, a megabyte each.
+    assert sweeps.cost(preset, ["X-X", "Hybrid"], [0, 1]) == (3, 3 * 40 * 1.5 / 60, 3 * (1_000_000 + small) / 1e9)
 
 
 def test_a_summary_is_the_mean_over_languages_of_each_run():

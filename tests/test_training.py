@@ -175,6 +175,17 @@ def test_a_run_does_not_go_on_in_another_precision(tmp_path, tiny_settings, comp
         train(tmp_path / "run", tiny_settings, complete_corpus, selection)
 
 
+def test_a_disk_that_is_too_full_stops_before_the_first_step(tmp_path, tiny_settings, complete_corpus, selection,
+                                                             monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=10_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with pytest.raises(OSError, match=r"0\.0 GB are free, and training needs .* make room and start again"):
+        train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+    assert not list(tmp_path.glob(".run.tmp/checkpoints/*"))
+    monkeypatch.undo()
+    assert train(tmp_path / "run", tiny_settings, complete_corpus, selection).is_dir()
+
+
 def test_a_run_that_was_killed_while_it_was_published_is_trained_anew(tmp_path, tiny_settings, complete_corpus,
                                                                      selection, monkeypatch):
     def killed(*_):
