@@ -376,6 +376,7 @@ def systems(table, title, order=None):
                  ylim=(len(order) - 0.5, -0.5))
         axis.set_yticklabels(order)
         axis.margins(x=0.08)
+        axis.xaxis.set_major_locator(plt.MaxNLocator(3))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.tight_layout()
     return figure
