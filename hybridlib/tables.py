@@ -43,9 +43,7 @@ def headline(results, draws=10_000):
 
 def difference(results, measure, first, second, draws=10_000):
     """``(estimate, low, high)`` of ``first`` minus ``second``: a paired 95 % interval, see `evidence.draws_of`."""
-    resampled = evidence.draws_of(results, measure, draws)
-    low, high = evidence.interval(resampled[first] - resampled[second])
-    return _mean(results, first, measure) - _mean(results, second, measure), low, high
+    return tuple(evidence.confirm(results, first, second, [measure], draws).loc[measure, ["difference", "low", "high"]])
 
 
 def differences(results, pairs=(("X-Y", "X-X"), ("Hybrid", "X-X"), ("Hybrid", "X-Y")), draws=10_000):
