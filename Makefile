@@ -8,7 +8,7 @@ FRACTION ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help reproduce evidence test lab lock figures clean
+.PHONY: help reproduce evidence publish test lab lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -17,7 +17,7 @@ help:  ## show this list
 	@echo 'make reproduce PRESET=mini|xquad  DATA=<folder of the data>  SEED="0 1 2"  DEVICE=cpu|cuda'
 
 # The environment is remade when the pinned set changes.
-$(VENV)/.made: requirements.txt
+$(VENV)/.made: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -25,11 +25,14 @@ $(VENV)/.made: requirements.txt
 	touch $@
 
 reproduce: $(VENV)/.made  ## run the notebooks in order; prints the result table beside the paper's
-	$(BIN)/python -m hybridlib.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) --device $(DEVICE)
+	$(BIN)/python -m reproduction.commands.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) --device $(DEVICE)
 
 evidence: $(VENV)/.made  ## measure the sweeps 08 to 11 and judge the claims: hours, resumable; FRACTION=0.5 for a part
-	$(BIN)/python -m hybridlib.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) \
+	$(BIN)/python -m reproduction.commands.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) \
 		--device $(DEVICE) --evidence --fraction $(FRACTION)
+
+publish: $(VENV)/.made  ## commit to what was measured and drawn: from runs/ to results/ and figures/
+	$(BIN)/python -m reproduction.commands.publish --preset $(PRESET)
 
 test: $(VENV)/.made  ## lint, unit tests and doctests, then the notebooks themselves
 	$(BIN)/ruff check .
@@ -44,7 +47,7 @@ lock: $(VENV)/.made  ## resolve pyproject.toml's dependencies into requirements.
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --all-extras --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --no-annotate --output-file requirements.txt pyproject.toml
-	$(BIN)/python tests/environment.py
+	$(BIN)/python tools/environment.py
 
 clean:  ## remove the environment and all runs
 	rm -rf $(VENV) runs

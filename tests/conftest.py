@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridlib import corpus
+from hybridlib.data import read_groups
+from reproduction.run import TrainingSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 # The real benchmarks lie beside a checkout where this project is developed; elsewhere tests of them skip.
@@ -36,7 +37,7 @@ def group(number, query_languages, passage_languages=None, passage=None):
 def make_corpus(write_lines):
     """A ParallelCorpus of records in the groups format."""
     def make(records, name="toy"):
-        return corpus.read_groups(write_lines(f"{name}.jsonl", records))
+        return read_groups(write_lines(f"{name}.jsonl", records))
     return make
 
 
@@ -72,10 +73,11 @@ def tiny_encoder(tmp_path_factory):
 @pytest.fixture
 def tiny_settings(tiny_encoder):
     """Settings of a run of a few steps on the tiny encoder."""
-    return {"encoder": str(tiny_encoder), "sampling": "Hybrid", "alpha": 0.5, "seed": 3, "languages": list(NINE),
-            "pair_per_batch": False, "when_unable": "error", "hard_negatives": False, "batch_size": 8,
-            "steps": 12, "temperature": 0.05, "learning_rate": 1e-3, "weight_decay": 0.01, "warmup_steps": 2,
-            "max_length": 16, "trainable_layers": None, "eval_steps": 4, "patience": 10, "precision": "fp32"}
+    return TrainingSettings(
+        encoder=str(tiny_encoder), sampling="Hybrid", alpha=0.5, seed=3, languages=NINE, pair_per_batch=False,
+        when_unable="error", hard_negatives=False, batch_size=8, steps=12, temperature=0.05, learning_rate=1e-3,
+        weight_decay=0.01, warmup_steps=2, max_length=16, trainable_layers=None, eval_steps=4, patience=10,
+        precision="fp32")
 
 
 @pytest.fixture

@@ -1,0 +1,9 @@
+"""Parallel groups to train on, and test sets to evaluate on: read them, check them, hold them."""
+
+from hybridlib.data.groups import ParallelCorpus, corpus_of, read_groups
+from hybridlib.data.lareqa import LAREQA, RELEASED, fetch_lareqa, load_test_set, read_lareqa
+from hybridlib.data.reading import CorpusError, verify_checksum
+from hybridlib.data.test_set import TestSet
+
+__all__ = ["LAREQA", "RELEASED", "CorpusError", "ParallelCorpus", "TestSet", "corpus_of", "fetch_lareqa",
+           "load_test_set", "read_groups", "read_lareqa", "verify_checksum"]

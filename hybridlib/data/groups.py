@@ -1,0 +1,156 @@
+"""Parallel question-passage groups: read them, check them, hold them.
+
+The format is JSON Lines in UTF-8 (``.gz`` allowed), one parallel group a line; a language may be missing from a group;
+``negatives`` is optional::
+
+    {"id", "query": {language: text}, "passage": {language: text}, "negatives": {language: [text, …]}}
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from hybridlib.data.reading import CorpusError, read_lines, text_problems
+
+
+@dataclass(frozen=True)
+class ParallelCorpus:
+    """Parallel question-passage groups, held as Arrow columns (a missing language is null).
+
+    Attributes
+    ----------
+    name : str
+    ids : list of str, length G
+    query, passage : dict of language to pyarrow.StringArray of length G
+    negatives : dict of language to pyarrow.ListArray of length G; empty if the data has none
+    """
+
+    name: str
+    ids: list[str]
+    query: dict[str, pa.StringArray]
+    passage: dict[str, pa.StringArray]
+    negatives: dict[str, pa.ListArray]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """Languages in which at least one group has both a query and a passage, sorted."""
+        return tuple(sorted(language for language in self.query.keys() & self.passage.keys()
+                            if (self.has(self.query, language) & self.has(self.passage, language)).any()))
+
+    @staticmethod
+    def has(side: dict[str, pa.Array], language: str) -> np.ndarray:
+        """Boolean array (G,): which groups have a text in ``language`` on that side."""
+        return side[language].is_valid().to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def passage_key(self) -> np.ndarray:
+        """Integer array (G,): groups that share a passage, in whatever language, have the same number.
+
+        A translation of a positive is not a negative: no two groups of one key may meet in a batch.
+        """
+        groups, texts = [], []
+        for language in sorted(self.passage):
+            encoded = self.passage[language].dictionary_encode()
+            valid = np.flatnonzero(self.has(self.passage, language))
+            groups.append(valid)
+            texts.append(encoded.indices.drop_null().to_numpy() + sum(len(t) for t in texts) + len(self))
+        rows, columns = np.concatenate(groups), np.concatenate(texts)
+        size = int(columns.max()) + 1
+        graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(size, size))
+        return connected_components(graph, directed=False)[1][:len(self)]
+
+    def pair(self, group: int, query_language: str, passage_language: str,
+             negative: int | None = None) -> dict[str, str]:
+        """One training example: a dict with ``query``, ``passage`` and, if asked for, ``negative``.
+
+        ``negative`` is any non-negative integer: it picks one of the group's hard negatives, modulo their
+        number; they are in the passage's language.
+        """
+        pair = {"query": self.query[query_language][group].as_py(),
+                "passage": self.passage[passage_language][group].as_py()}
+        if negative is not None:
+            choices = self.negatives[passage_language][group]
+            pair["negative"] = choices[negative % len(choices)].as_py()
+        return pair
+
+    def select(self, indices: Iterable[int], name: str | None = None) -> "ParallelCorpus":
+        """The corpus of some of the groups."""
+        indices = np.asarray(indices)
+        def take(side):
+            return {language: column.take(pa.array(indices)) for language, column in side.items()}
+        return ParallelCorpus(name or self.name, [self.ids[i] for i in indices], take(self.query),
+                              take(self.passage), take(self.negatives))
+
+
+def corpus_of(name: str, records: list[dict[str, Any]]) -> ParallelCorpus:
+    """A ParallelCorpus of records in the groups format that were checked before."""
+    def column(field, language, kind):
+        return pa.array([record.get(field, {}).get(language) for record in records], kind)
+
+    languages = defaultdict(set)
+    for record in records:
+        for field in ("query", "passage", "negatives"):
+            languages[field].update(record.get(field, {}))
+    return ParallelCorpus(
+        name, [record["id"] for record in records],
+        *({language: column(field, language, kind) for language in sorted(languages[field])}
+          for field, kind in (("query", pa.string()), ("passage", pa.string()),
+                              ("negatives", pa.list_(pa.string())))))
+
+
+def read_groups(path: str | Path, name: str | None = None, languages: Sequence[str] | None = None,
+                ids: str = "given") -> ParallelCorpus:
+    """Read and check a file in the groups format.
+
+    Parameters
+    ----------
+    path : path
+    name : str, optional
+        What the corpus is called in logs; by default the file's name up to its first dot.
+    languages : sequence of str, optional
+        Languages that every group must have on both sides; by default a group may lack any.
+    ids : {"given", "lines"}
+        "lines" puts ``<name>:<line number>`` in place of the file's ids, for data whose ids are not unique.
+
+    Raises
+    ------
+    CorpusError
+        Every problem found, as ``file:line: reason``.
+    """
+    name = name or Path(path).name.split(".")[0]
+    records, problems, seen = [], [], {}
+    for line, record, problem in read_lines(path):
+        if problem:
+            problems.append(f"{path}:{line}: {problem}")
+            continue
+        found = []
+        if ids == "lines":
+            record["id"] = f"{name}:{line}"
+        if not isinstance(record.get("id"), str) or not record["id"]:
+            found.append("field 'id' is missing or not text")
+        elif (first := seen.setdefault(record["id"], line)) != line:
+            found.append(f"duplicate id {record['id']!r}, also at line {first} (if the ids mean nothing, read "
+                         "the file with ids: lines)")
+        for field in ("query", "passage"):
+            found += text_problems(field, record.get(field), languages)
+        for language, texts in (record.get("negatives") or {}).items():
+            if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t for t in texts):
+                found.append(f"field 'negatives', {language}: expected a list of texts")
+        problems += [f"{path}:{line}: {reason}" for reason in found]
+        records.append(record)
+    if not problems and not records:
+        problems.append(f"{path}: the file has no groups")
+    if problems:
+        raise CorpusError(problems)
+    return corpus_of(name, records)

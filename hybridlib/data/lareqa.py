@@ -1,0 +1,168 @@
+"""XQuAD-R and MLQA-R (Roy et al. 2020, LAReQA): the released files as test sets, downloaded or at hand."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pooch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hybridlib.data.reading import CorpusError, verify_checksum
+from hybridlib.data.test_set import TestSet
+
+# Released by google-research-datasets/lareqa (CC BY-SA 4.0 and CC BY-NC 4.0); sha256 of every file.
+LAREQA = "https://raw.githubusercontent.com/google-research-datasets/lareqa/354d67d1cd066854cdfbf5ad0e6105528976141d"
+RELEASED = {
+    "xquad-r": {
+        "ar": "c52922d3b8ac1ae03ed5ac38647ad59870dca3dda2beefe18ecdc30729acb69d",
+        "de": "16fb0f4bf4916154b585a20c24c66074591c9718a1affe764ff4697572328949",
+        "el": "163fd43ee785a30eb534ae2061e9eaa766a7ee4e8ffce5e4b422480c150f64b6",
+        "en": "7b0954f39297c27a31fef610f0883337dd2907fa8699151dc922afdd0fa12ffe",
+        "es": "f8e836b2d91009c4363e04315f7ede363eedbbb49c67dda60de6c4aa782f58de",
+        "hi": "ea45ba8ae4513d1533b222bebdc02a90bc319c055d3aeea68584a053d2e92872",
+        "ru": "7f4dff853538b9a5fcc28c070b8bb983a5c5d190ac747b8e005a1ada9cab18f1",
+        "th": "c3a041864c3a9fb0b4dd91cfdf99cf36b411b3e704c58a303c97bc6dc786cfe4",
+        "tr": "f3e8c13002bbce154a4578f535f7533cb70f3da08840e6b62735935baec7bd94",
+        "vi": "e35926bf5cc6fc6ecbdfca49467aabeb454f08d152d7818143a906bd31dde995",
+        "zh": "80c2cde7b9c2fb134c303cbb52f2ba396ead9eb0014aec43993543d2ba9e93ed"},
+    "mlqa-r": {
+        "ar": "2132fbc03208535c0fe01f2e2c5121d06f9c2aa799af93b0a719dbc105bdf137",
+        "de": "ce9454dc5aa6f2d85c23cd6e49cb367fbb7c4c6e62d7f71e355c6b5dae4d0886",
+        "en": "fedd9a5cc0848dda80caf84aa36f482adaae230526a3f6e9e86926a93ef3b1e4",
+        "es": "70ecba276b8c96a692b120693a595d076ce94ad21d4b28311538a9fcbfe0f9d7",
+        "hi": "4dd0fb3c06f737a5481d705bc1dcac7876712a5815c9265908fbb3a0696cb654",
+        "vi": "9d3baff6ba03e6793b25594217265ea59a136b9733833dca8a9582a84a78ff85",
+        "zh": "57f01d2fff50cf3392805635b01445339f225ad5bf28ba8443b12f8dbd1e69dc"}}
+
+
+def fetch_lareqa(name: str, cache: str | Path | None = None, base_url: str = LAREQA) -> Path:
+    """Download the released files of XQuAD-R or MLQA-R, or find them in the cache; works offline afterwards.
+
+    Parameters
+    ----------
+    name : {"xquad-r", "mlqa-r"}
+    cache : path, optional
+        Where to keep them; the user's cache folder by default (``HYBRIDLIB_DATA`` overrides it).
+    base_url : str
+
+    Returns
+    -------
+    Path
+        The folder of the files, for `read_lareqa`.
+
+    Raises
+    ------
+    ConnectionError
+        If a file cannot be downloaded, or what came is not the released file; nothing of it is kept.
+    """
+    checksums = RELEASED[name]
+    store = pooch.create(path=Path(cache or pooch.os_cache("hybridlib")), base_url=f"{base_url}/",
+                         registry={f"{name}/{x}.json": f"sha256:{digest}" for x, digest in checksums.items()},
+                         env="HYBRIDLIB_DATA", retry_if_failed=2)
+    for file in store.registry:
+        try:
+            store.fetch(file, progressbar=True)
+        except (OSError, ValueError) as error:
+            raise ConnectionError(f"{name}: {store.get_url(file)} could not be had: {error}. Get the files by other "
+                                  f"means and give their folder with --data or DATA=") from error
+    return store.abspath / name
+
+
+def _clusters(questions: Sequence[str], articles: Sequence[str]) -> dict[str, int]:
+    """Number the articles of all languages so that those joined by a shared question are one.
+
+    The articles of different languages are translations of each other in XQuAD-R and not even aligned in
+    MLQA-R; questions of one cluster are not independent, questions of two are.
+
+    Parameters
+    ----------
+    questions, articles : sequence
+        The question and the (language's own) article of each query.
+
+    Returns
+    -------
+    dict of article to int, numbered by first appearance
+    """
+    question_codes, article_codes = pd.factorize(pd.Series(questions))[0], pd.factorize(pd.Series(articles))[0]
+    count = question_codes.max() + 1
+    nodes = count + article_codes.max() + 1
+    edges = coo_array((np.ones(len(questions)), (question_codes, count + article_codes)), shape=(nodes, nodes))
+    components = connected_components(edges, directed=False)[1][count:]
+    numbers = pd.factorize(components)[0]
+    return {article: int(numbers[code]) for article, code in zip(articles, article_codes, strict=True)}
+
+
+def read_lareqa(folder: str | Path, name: str, checksums: str | dict[str, str | None] = "released") -> TestSet:
+    """XQuAD-R or MLQA-R (Roy et al. 2020) from the folder of its released files, ``<language>.json``.
+
+    A language's candidates are one per entry of ``sentence_breaks``, in order, nothing deduplicated and
+    nothing stripped; the relevant one of a question is the sentence that holds ``answer_start``. In MLQA-R a
+    question stands in 2 to 4 of the 7 languages: in a pair of languages only the questions that stand in both are
+    asked, and the relevant sentences in the pool are those of the languages that the question stands in.
+
+    Parameters
+    ----------
+    folder : path
+    name : {"xquad-r", "mlqa-r"}
+    checksums : "released", or a dict of language to sha256 (or None) for other files in this layout
+
+    Raises
+    ------
+    FileNotFoundError, CorpusError
+        If a file is missing, is not the released one, or does not have that structure.
+    """
+    checksums = RELEASED[name] if checksums == "released" else checksums
+    queries, candidates = [], []
+    for language, digest in checksums.items():
+        path = Path(folder, f"{language}.json")
+        if digest:
+            verify_checksum(path, digest)
+        row = 0
+        for number, article in enumerate(_field(json.loads(path.read_text("utf-8")), "data", path)):
+            own = f"{language}-{number}"
+            for paragraph in _field(article, "paragraphs", path):
+                breaks = _field(paragraph, "sentence_breaks", path)
+                for question in _field(paragraph, "qas", path):
+                    start = _field(_field(question, "answers", path)[0], "answer_start", path)
+                    holds = [i for i, (a, b) in enumerate(breaks) if a <= start < b]
+                    if len(holds) != 1:
+                        raise CorpusError([f"{path}: question {question['id']}: answer_start {start} is in "
+                                           f"{len(holds)} sentences, expected one"])
+                    queries.append((question["id"], own, language, question["question"], row + holds[0]))
+                candidates += [(own, language, paragraph["context"][a:b]) for a, b in breaks]
+                row += len(breaks)
+    cluster = _clusters([query[0] for query in queries], [query[1] for query in queries])
+    rename = {own: f"article-{number}" for own, number in cluster.items()}
+    return TestSet.from_parallel(name, tuple(checksums),
+                                 [(question, rename[own], *rest) for question, own, *rest in queries],
+                                 [(rename.get(own, own), *rest) for own, *rest in candidates])
+
+
+def _field(record: dict[str, Any], name: str, path: Path) -> Any:
+    if name not in record:
+        raise CorpusError([f"{path}: a record has no field {name!r} (it has {sorted(record)}); expected the layout "
+                           "of XQuAD-R as released"])
+    return record[name]
+
+
+def load_test_set(name: str, folder: str | Path | None = None) -> TestSet:
+    """A released test set by its name.
+
+    Parameters
+    ----------
+    name : {"xquad-r", "mlqa-r"}
+    folder : path, optional
+        Of the released files; without it they are downloaded (`fetch_lareqa`).
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if name not in RELEASED:
+        raise ValueError(f"no test set {name!r}; there are: {', '.join(RELEASED)}")
+    return read_lareqa(folder or fetch_lareqa(name), name)

@@ -1,0 +1,249 @@
+"""Ranks to numbers.
+
+The functions of arrays take the ranks of a query's relevant candidates and nothing else; `per_query` applies them to
+a ranks table (`hybridlib.evaluation.rank_test_set`). A `Measure` says what a column of that is called in titles, how
+many digits it is worth, and which way is better.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+KEY = ["question", "cluster", "query_language"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of `per_query`, and how it is read.
+
+    Attributes
+    ----------
+    name : str
+        The column: "multilingual AP".
+    title : str
+        What its mean is called: "multilingual mAP".
+    digits : int
+        Behind the point, in tables.
+    higher_is_better : bool
+    """
+
+    name: str
+    title: str
+    digits: int = 3
+    higher_is_better: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+    def text(self, value: float, signed: bool = False) -> str:
+        """A value as tables show it.
+
+        >>> RANK_DISTANCE.text(12.345), HEADLINE[0].text(0.0125, signed=True)
+        ('12.3', '+0.013')
+        """
+        return f"{value:{'+' if signed else ''}.{self.digits}f}"
+
+    def better(self, difference: float) -> float:
+        """A difference with the sign of what is better: positive where the first of the two is."""
+        return difference if self.higher_is_better else -difference
+
+
+RANK_DISTANCE = Measure("rank distance", "rank distance", digits=1, higher_is_better=False)
+# The paper's four numbers.
+HEADLINE = (Measure("monolingual AP", "monolingual mAP"), Measure("crosslingual AP", "cross-lingual mAP"),
+            Measure("multilingual AP", "multilingual mAP"), RANK_DISTANCE)
+# All columns of `per_query`, by name.
+MEASURES = {measure.name: measure for measure in (
+    *HEADLINE,
+    *(Measure(f"{setting} {name}", f"{title} {name}") for setting, title, names in (
+        ("monolingual", "monolingual", ("R@1", "P@1", "RR", "nDCG@10")),
+        ("crosslingual", "cross-lingual", ("R@1", "P@1", "RR", "nDCG@10")),
+        ("multilingual", "multilingual", ("R@10", "P@10", "RR", "nDCG@10"))) for name in names))}
+
+
+def _found(ranks: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    ranks = np.asarray(ranks)
+    return ranks, ranks > 0
+
+
+def average_precision(ranks: ArrayLike) -> np.ndarray:
+    """Average precision of each query, (…, n) ranks of the n relevant candidates to (…); 0 marks an absent one.
+
+    The mean over the relevant candidates of the precision at their ranks.
+
+    >>> average_precision([[1, 4], [2, 0]]).tolist()
+    [0.75, 0.5]
+    """
+    ranks, there = _found(ranks)
+    ordered = np.sort(np.where(there, ranks, np.iinfo(np.int64).max), axis=-1)
+    precision = np.arange(1, ranks.shape[-1] + 1) / ordered
+    count = there.sum(-1)
+    return np.where(np.sort(~there, axis=-1), 0, precision).sum(-1) / count
+
+
+def recall(ranks: ArrayLike, k: int) -> np.ndarray:
+    """Share of the relevant candidates that are among the first k, (…, n) to (…).
+
+    >>> recall([[1, 4], [2, 0]], 2).tolist()
+    [0.5, 1.0]
+    """
+    ranks, there = _found(ranks)
+    return ((ranks <= k) & there).sum(-1) / there.sum(-1)
+
+
+def precision(ranks: ArrayLike, k: int) -> np.ndarray:
+    """Share of the first k candidates that are relevant, (…, n) to (…).
+
+    >>> precision([[1, 4], [2, 0]], 2).tolist()
+    [0.5, 0.5]
+    """
+    ranks, there = _found(ranks)
+    return ((ranks <= k) & there).sum(-1) / k
+
+
+def reciprocal_rank(ranks: ArrayLike) -> np.ndarray:
+    """One over the rank of the first relevant candidate, (…, n) to (…).
+
+    >>> reciprocal_rank([[3, 4], [2, 0]]).round(3).tolist()
+    [0.333, 0.5]
+    """
+    ranks, there = _found(ranks)
+    return 1 / np.where(there, ranks, np.iinfo(np.int64).max).min(-1)
+
+
+def ndcg(ranks: ArrayLike, k: int, grades: ArrayLike | None = None) -> np.ndarray:
+    """Normalised discounted cumulative gain at k, (…, n) to (…).
+
+    Jarvelin and Kekalainen 2002; the gain is the grade, the discount 1 / log2(1 + rank), as in trec_eval.
+
+    Parameters
+    ----------
+    ranks : array_like of int
+    k : int
+    grades : array_like of int, optional
+        Of the same shape; all 1 by default.
+
+    Examples
+    --------
+    >>> ndcg([[1, 2], [2, 0]], 10).round(3).tolist()
+    [1.0, 0.631]
+    >>> ndcg([1, 2], 10, [1, 3]).round(3).tolist()
+    0.797
+    """
+    ranks, there = _found(ranks)
+    gains = np.where(there, 1 if grades is None else grades, 0)
+    gained = np.where(ranks <= k, gains / np.log2(1 + np.maximum(ranks, 1)), 0).sum(-1)
+    ideal = -np.sort(-gains, axis=-1)[..., :k]
+    return gained / np.cumsum(ideal / np.log2(1 + np.arange(1, ideal.shape[-1] + 1)), axis=-1)[..., -1]
+
+
+def rank_distance(ranks: ArrayLike) -> np.ndarray:
+    """Highest minus lowest rank of the relevant candidates, (…, n) to (…): the paper's language bias.
+
+    0 if there is only one. Of several relevant candidates in a language `per_query` takes the best. It grows with the
+    pool: compare within one test set only.
+
+    >>> rank_distance([[1, 40, 7], [2, 0, 0]]).tolist()
+    [39, 0]
+    """
+    ranks, there = _found(ranks)
+    lowest = np.where(there, ranks, np.iinfo(np.int64).max).min(-1)
+    return ranks.max(-1) - lowest
+
+
+def _grouped(rows: pd.DataFrame, by: list[str], *columns: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """Rows by group: a frame of the groups, in order of appearance, and per column an array (groups, most rows).
+
+    A group with fewer rows has zeros behind them.
+    """
+    groups = rows.groupby(by, sort=False)
+    number, place = groups.ngroup().to_numpy(), groups.cumcount().to_numpy()
+    shape = (groups.ngroups, place.max(initial=0) + 1)
+    arrays = []
+    for column in columns:
+        array = np.zeros(shape, np.int64)
+        array[number, place] = rows[column].to_numpy()
+        arrays.append(array)
+    return rows.loc[place == 0, by].reset_index(drop=True), arrays
+
+
+def per_query(ranks: pd.DataFrame) -> pd.DataFrame:
+    """All measures of each query, from a ranks table (see `hybridlib.evaluation.rank_test_set`).
+
+    Returns
+    -------
+    DataFrame
+        ``question``, ``cluster``, ``query_language`` and a column per name in `MEASURES`: ``<setting> AP`` (whose mean
+        is the setting's mAP), ``R@1`` monolingual and cross-lingual, ``R@10`` multilingual, and further ``P@k``, ``RR``
+        and ``nDCG@10``; ``rank distance`` in the pool. Cross-lingual numbers are means over the other languages that
+        have something relevant. NaN where a query has nothing relevant in its own language, or in no other.
+    """
+    found = ranks[ranks["rank_in_pool"] > 0]
+    same = found["language"] == found["query_language"]
+
+    def single(rows: pd.DataFrame, setting: str) -> pd.DataFrame:
+        groups, (one, grades) = _grouped(rows, [*KEY, "language"], "rank_in_language", "grade")
+        values = {"AP": average_precision(one), "R@1": recall(one, 1), "P@1": precision(one, 1),
+                  "RR": reciprocal_rank(one), "nDCG@10": ndcg(one, 10, grades)}
+        table = groups[KEY].assign(**{f"{setting} {name}": value for name, value in values.items()})
+        return table.groupby(KEY, sort=False).mean()
+
+    keys, (pool, grades) = _grouped(found, KEY, "rank_in_pool", "grade")
+    best = found.sort_values("rank_in_pool", kind="stable").drop_duplicates([*KEY, "language"])
+    of_languages, (apart,) = _grouped(best, KEY, "rank_in_pool")
+    multilingual = pd.DataFrame({
+        "multilingual AP": average_precision(pool), "multilingual R@10": recall(pool, 10),
+        "multilingual P@10": precision(pool, 10), "multilingual RR": reciprocal_rank(pool),
+        "multilingual nDCG@10": ndcg(pool, 10, grades)}, index=pd.MultiIndex.from_frame(keys))
+    distance = pd.Series(rank_distance(apart), pd.MultiIndex.from_frame(of_languages), name="rank distance")
+    table = single(found[same], "monolingual").join(single(found[~same], "crosslingual"), how="outer")
+    return table.join(multilingual, how="outer").join(distance).reset_index()
+
+
+def language_pairs(ranks: pd.DataFrame) -> pd.DataFrame:
+    """The mAP of every pair of languages, query languages × candidate languages; the diagonal is monolingual."""
+    found = ranks[ranks["rank_in_language"] > 0]
+    groups, (one,) = _grouped(found, [*KEY, "language"], "rank_in_language")
+    return groups.assign(ap=average_precision(one)).groupby(["query_language", "language"])["ap"].mean().unstack()
+
+
+def top_shares(ranks: pd.DataFrame) -> pd.DataFrame:
+    """Share of each language in the first ten of the pool: query languages × languages; rows sum to 1."""
+    counts = ranks.groupby(["query_language", "language"])["top10"].sum().unstack()
+    return counts.div(counts.sum(axis=1), axis=0)
+
+
+def per_language(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over the queries of each language: a row per query language, a column per measure.
+
+    Parameters
+    ----------
+    table : DataFrame (see `per_query`)
+        Of one run.
+    """
+    return table.groupby("query_language")[[name for name in table if name in MEASURES]].mean()
+
+
+def macro(results: pd.DataFrame, measure: str | Measure, languages: Iterable[str] | None = None) -> pd.Series:
+    """The headline of every run: the mean over query languages of the means over queries.
+
+    Parameters
+    ----------
+    results : DataFrame
+        `per_query` of one or more runs, with ``system`` and ``seed`` (see `hybridlib.evaluation.intervals`).
+    measure : str or Measure
+    languages : iterable of str, optional
+        Some query languages only (the unseen ones, say).
+
+    Returns
+    -------
+    Series
+        Indexed by ``(system, seed)``, in the order of the table.
+    """
+    if languages is not None:
+        results = results[results["query_language"].isin(list(languages))]
+    by_language = results.groupby(["system", "seed", "query_language"], sort=False)[str(measure)].mean()
+    return by_language.groupby(["system", "seed"], sort=False).mean()

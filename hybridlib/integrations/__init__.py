@@ -1,0 +1,1 @@
+"""The evaluation inside other tools."""

@@ -1,0 +1,1 @@
+"""What was found: claims, sweeps, tables, figures, and one question at a time."""

@@ -1,0 +1,233 @@
+"""A preset: one file of ``configs/``, the data that it names, and the settings of the runs over them."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from hybridlib.data import ParallelCorpus, TestSet, read_groups, read_lareqa, verify_checksum
+from hybridlib.training import ALPHA, LanguageBatchSampler, selection_of
+from reproduction.run.settings import OPTIONAL, SettingsError, TrainingSettings, read_yaml
+from reproduction.run.system import System
+from reproduction.run.training import sampler_of
+from reproduction.sources import articles, mmarco, training_sets
+from reproduction.workspace import Workspace
+
+_FORMATS = {"groups": {"file", "sha256"}, "articles": {"file", "sha256"}, "set": {"name"}, "lareqa": {"name", "folder"}}
+_ALLOWED = {"format", "file", "sha256", "name", "folder", "ids"}
+
+
+@dataclass(frozen=True, eq=False)
+class Preset:
+    """A named configuration over data.
+
+    Parameters
+    ----------
+    name : str
+        A file of ``configs/``, without its ending.
+    workspace : Workspace
+        Says where the data are.
+
+    Attributes
+    ----------
+    config : dict
+        The settings that the file gives, without ``data``.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If there is no such preset, its file cannot be used, or it needs a data folder and none was given.
+    """
+
+    name: str
+    workspace: Workspace = field(default_factory=Workspace)
+    config: dict[str, Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        file = self.workspace.configs / f"{self.name}.yaml"
+        if not file.is_file():
+            names = ", ".join(sorted(path.stem for path in self.workspace.configs.glob("*.yaml")))
+            raise ValueError(f"no preset {self.name!r}; there are: {names}")
+        config = read_yaml(file)
+        data = config.pop("data", None)
+        object.__setattr__(self, "config", config)
+        object.__setattr__(self, "_entries", _check_data(data, str(file)))
+        if data.get("needs_folder") and not self.workspace.data:
+            raise ValueError(f"preset {self.name!r} reads its data from a folder: give DATA=<folder> "
+                             "(see 'Presets' in the README)")
+        if not data.get("needs_folder") and self.workspace.data:
+            raise ValueError(f"preset {self.name!r} reads its data from the repository, not from "
+                             f"{self.workspace.data}: leave DATA out")
+        # Whatever is wrong in the file is found now, not when a run needs it.
+        self._settings(System("X-X"), 0, [], {})
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """What the file says of the data."""
+        return self._entries
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The training languages."""
+        return tuple(self.config["languages"])
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Languages of the main test set that are not trained on."""
+        return tuple(x for x in self.test_set.languages if x not in self.languages)
+
+    @cached_property
+    def _resolved(self) -> dict[str, Any]:
+        """The data of the file, with the sets that the user made named by file and checksum."""
+        return training_sets.resolve(self._entries, self.workspace.data)
+
+    def _checked(self, entry: dict[str, Any]):
+        path = self.workspace.file(entry["file"])
+        verify_checksum(path, entry["sha256"])
+        return path
+
+    def _groups(self, entry: dict[str, Any]) -> ParallelCorpus:
+        if entry["format"] == "mmarco":
+            kept = [x for x in self.languages if x in mmarco.LANGUAGES]
+            return mmarco.MarcoCorpus(self.workspace.file(entry["file"]), kept, entry["name"])
+        path = self._checked(entry)
+        name = entry.get("name", path.name.split(".")[0])
+        if entry["format"] == "articles":
+            return articles.groups_of(articles.read_articles(path), name)
+        return read_groups(path, name, ids=entry.get("ids", "given"))
+
+    @cached_property
+    def _split(self) -> tuple[list[ParallelCorpus], ParallelCorpus]:
+        """``(training sets, selection set)``: selection has a file, or is held out of a set."""
+        sets = [self._groups(entry) for entry in self._resolved["training"]]
+        selection = self._resolved["selection"]
+        if "held_out_of" not in selection:
+            return sets, self._groups(selection)
+        place = [c.name for c in sets].index(selection["held_out_of"])
+        whole = sets[place]
+        # Whole passages are held out, one question of each is read: no passage of selection is trained on,
+        # and none is another's in-batch negative.
+        keys = np.random.default_rng(selection["seed"]).permutation(whole.passage_key.max() + 1)
+        out = np.isin(whole.passage_key, keys[:selection["passages"]])
+        _, first = np.unique(whole.passage_key[out], return_index=True)
+        sets[place] = whole.select(np.flatnonzero(~out))
+        return sets, whole.select(np.flatnonzero(out)[np.sort(first)])
+
+    @property
+    def training_sets(self) -> list[ParallelCorpus]:
+        """The training corpora."""
+        return self._split[0]
+
+    @property
+    def selection(self) -> Dataset:
+        """The selection set, in English: query and passage."""
+        return selection_of(self._split[1])
+
+    @property
+    def articles(self) -> list[dict[str, Any]]:
+        """All articles of the preset's files in the articles format; empty if it has none."""
+        every = [*self._resolved["training"], self._resolved["selection"], *self._entries["benchmarks"]]
+        return articles.read_articles(*(self._checked(e) for e in every if e.get("format") == "articles"))
+
+    @cached_property
+    def test_sets(self) -> dict[str, TestSet]:
+        """The test sets by name, the main one first."""
+        found = {}
+        for entry in self._entries["benchmarks"]:
+            found[entry["name"]] = (
+                read_lareqa(self.workspace.file(entry["folder"]), entry["name"]) if entry["format"] == "lareqa" else
+                articles.test_set(articles.read_articles(self._checked(entry)), entry["name"]))
+        return found
+
+    @property
+    def test_set(self) -> TestSet:
+        """The main test set."""
+        return next(iter(self.test_sets.values()))
+
+    def settings(self, system: System, seed: int) -> TrainingSettings:
+        """Everything that is chosen for a run of a trained system.
+
+        Beside the settings of the preset's file a system may change ``groups``, ``sets``, ``loss`` and
+        ``mini_batch_size``: see `TrainingSettings`.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such setting, or its value cannot be used.
+        """
+        return self._settings(system, seed, [[entry["file"], entry["sha256"]] for entry in self._resolved["training"]],
+                              self._resolved["selection"])
+
+    def _settings(self, system: System, seed: int, data: list, selection: dict) -> TrainingSettings:
+        changes = dict(system.changes)
+        if unknown := changes.keys() - self.config.keys() - set(OPTIONAL):
+            raise SettingsError(f"{str(system.base)!r}: no setting {', '.join(sorted(unknown))} in "
+                                f"configs/{self.name}.yaml")
+        where = f"configs/{self.name}.yaml" if not changes else f"{str(system.base)!r} of configs/{self.name}.yaml"
+        if reserved := self.config.keys() & {"sampling", "seed", "selection", *OPTIONAL}:
+            raise SettingsError(f"{where}: {', '.join(sorted(reserved))} cannot be set for all runs: it belongs to a "
+                                "system")
+        alpha = self.config.get("alpha") if system.sampling == "Hybrid" else ALPHA.get(system.sampling)
+        return TrainingSettings.of(self.config | {
+            "sampling": system.sampling, "seed": seed, "alpha": alpha, "data": data, "selection": selection} | changes,
+            where)
+
+    def choices(self, system: System, seed: int) -> dict[str, Any]:
+        """What the folder of a system and a seed is made from: its key is a hash of this."""
+        if system.is_trained:
+            return self.settings(system, seed).as_dict()
+        return {"encoder": system.encoder or self.config["encoder"], "precision": self.config["precision"],
+                "sampling": system.sampling}
+
+    def sampler(self, system: System, seed: int) -> LanguageBatchSampler:
+        """The batch sampler of a run, to look at its batches."""
+        settings = self.settings(system, seed)
+        return sampler_of(settings, self.sets_of(settings))
+
+    def sets_of(self, settings: TrainingSettings) -> list[ParallelCorpus]:
+        """The training sets of a run: all of the preset, or what its settings leave of them."""
+        names = [c.name for c in self.training_sets]
+        if unknown := set(settings.sets or ()) - set(names):
+            raise SettingsError(f"sets: no training set {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+        sets = [c for c in self.training_sets if settings.sets is None or c.name in settings.sets]
+        if settings.groups is not None:
+            # The first n of one order, so that a smaller set is part of a larger one.
+            total, rng = sum(map(len, sets)), np.random.default_rng(0)
+            if settings.groups > total:
+                raise SettingsError(f"groups={settings.groups}, and the training sets have {total}")
+            kept = np.sort(rng.permutation(total)[:settings.groups])
+            ends = np.cumsum([0, *map(len, sets)])
+            sets = [c.select(kept[(kept >= a) & (kept < b)] - a)
+                    for c, (a, b) in zip(sets, pairwise(ends), strict=True)]
+        return [c for c in sets if len(c)]
+
+
+def _check_data(data: Any, file: str) -> dict[str, Any]:
+    """The part ``data`` of a preset's file, if its entries say all that they must and nothing else."""
+    problems = []
+    if not isinstance(data, dict) or not {"training", "selection", "benchmarks"} <= data.keys():
+        raise SettingsError(f"{file}: data must say training, selection and benchmarks")
+    if unknown := data.keys() - {"needs_folder", "partial", "training", "selection", "benchmarks"}:
+        problems.append(f"data has no setting {', '.join(sorted(map(str, unknown)))}")
+    held_out = isinstance(data["selection"], dict) and "held_out_of" in data["selection"]
+    if held_out and data["selection"].keys() != {"held_out_of", "passages", "seed"}:
+        problems.append("selection is held_out_of a set with passages and seed")
+    for place in ("training", "selection", "benchmarks"):
+        entries = [data[place]] if place == "selection" else data[place]
+        if not isinstance(entries, list) or not entries:
+            problems.append(f"{place} must be a list of entries")
+            continue
+        for entry in [] if place == "selection" and held_out else entries:
+            kind = entry.get("format") if isinstance(entry, dict) else None
+            if kind not in _FORMATS:
+                problems.append(f"{place}: format is {kind!r}, expected one of {', '.join(_FORMATS)}")
+            elif (missing := _FORMATS[kind] - entry.keys()) or (unknown := entry.keys() - _ALLOWED):
+                wrong = (f"lacks {', '.join(sorted(missing))}" if missing else
+                         f"has no setting {', '.join(sorted(unknown))}")
+                problems.append(f"{place}: an entry of format {kind} {wrong}")
+    if problems:
+        raise SettingsError(f"{file}: {'; '.join(problems)}")
+    return data

@@ -1,0 +1,239 @@
+"""What was trained and measured: run folders with their ranks, embeddings and means, made when they are asked for."""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+
+from hybridlib import encoding, files
+from hybridlib.data import TestSet
+from hybridlib.evaluation import ABOUT, NO_SEED, Report, about, embed, per_query, rank_test_set, report_of
+from reproduction.run import folder, training
+from reproduction.run.preset import Preset
+from reproduction.run.remedies import SIDES, SideMeans, apply_remedy, needs_training_means, training_texts
+from reproduction.run.system import SYSTEMS, System
+from reproduction.workspace import Workspace
+
+Run = tuple[System, int]  # a system and its training seed; NO_SEED for what is not trained here
+
+
+class Store:
+    """The runs of a preset. It remembers nothing but files.
+
+    A seed is asked for with every system; it counts for trained ones only.
+
+    Parameters
+    ----------
+    preset : Preset
+    """
+
+    def __init__(self, preset: Preset):
+        self.preset, self.workspace = preset, preset.workspace
+        self.folder = Path(self.workspace.runs, preset.name)
+
+    @classmethod
+    def open(cls, preset: str, workspace: Workspace | None = None) -> "Store":
+        """The store of a preset by name."""
+        return cls(Preset(preset, workspace or Workspace()))
+
+    @property
+    def test_sets(self) -> dict[str, TestSet]:
+        """The preset's test sets by name, the main one first."""
+        return self.preset.test_sets
+
+    def run_folder(self, system: System, seed: int = NO_SEED) -> Path:
+        """Where a run lies, finished or not."""
+        name = f"{system.base}-s{seed}" if system.is_trained else str(system.base)
+        return self.folder / re.sub(r"[^\w.-]+", "-", name).strip("-")
+
+    def is_trained(self, system: System, seed: int) -> bool:
+        """Whether the run folder of a system and a seed is there, with exactly these settings."""
+        return folder.is_complete(self.run_folder(system, seed), self.preset.choices(system, seed))
+
+    def train(self, system: System, seed: int) -> Path:
+        """The run folder of a trained system and a seed, trained if it is not there yet."""
+        settings = self.preset.settings(system, seed)
+        return training.train(self.run_folder(system, seed), settings, self.preset.sets_of(settings),
+                              self.preset.selection, device=self.workspace.device)
+
+    def losses(self, system: System, seed: int) -> pd.DataFrame:
+        """The ``losses.csv`` of a finished run: a row per step."""
+        return pd.read_csv(self.run_folder(system, seed) / "losses.csv")
+
+    def _check_is_there(self, system: System, seed: int) -> None:
+        place, choices = self.run_folder(system, seed), self.preset.choices(system, seed)
+        if not system.is_trained and not folder.is_complete(place, choices):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            files.write_json(place / "settings.json", choices)
+        if not folder.is_complete(place, choices):
+            raise FileNotFoundError(f"{place}: no run with the settings of preset {self.preset.name!r}; train it first "
+                                    f"(notebooks 02 to 04, or `make reproduce PRESET={self.preset.name}`)")
+
+    def evaluate(self, runs: Sequence[Run]) -> None:
+        """Evaluate systems on all test sets of the preset, as far as that is not done yet.
+
+        Those of the preset's own encoder are evaluated together. Each run folder gets ``ranks.<test set>.parquet`` and
+        ``embeddings.<test set>.safetensors``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a run was not trained yet.
+        """
+        runs = list(dict.fromkeys((system.base, seed) for system, seed in runs))
+        for run in runs:
+            self._check_is_there(*run)
+        own = [run for run in runs if not run[0].encoder]
+        for test_set in self.test_sets.values():
+            for group in [own, *([run] for run in runs if run not in own)]:
+                missing = [run for run in group
+                           if not folder.ranks_file(self.run_folder(*run), test_set.name).is_file()]
+                if missing:
+                    self._evaluate(missing, test_set)
+
+    def _load_together(self, runs: Sequence[Run]) -> tuple[encoding.Siblings, list[str], encoding.Prompts]:
+        """Models of systems as siblings; where each came from; and the prompts that they take."""
+        device = self.workspace.device
+        bf16 = encoding.in_bfloat16(self.preset.config["precision"], device)
+        sources, prompts = [], [encoding.E5_PROMPTS]
+
+        def loaded() -> Iterator[SentenceTransformer]:
+            for system, seed in runs:
+                model, source = encoding.load(str(self.run_folder(system, seed) / "model") if system.is_trained
+                                              else self.preset.choices(system, seed)["encoder"])
+                sources.append(source)
+                if system.encoder:
+                    prompts[:] = [encoding.Prompts.of(model)]
+                yield model.to(device)
+
+        siblings = encoding.Siblings(loaded(), torch.bfloat16 if bf16 else torch.float32, self._frozen_layers(runs))
+        return siblings, sources, prompts[0]
+
+    def _frozen_layers(self, runs: Sequence[Run]) -> int:
+        """How many first layers the runs of the preset's encoder have in common."""
+        trainable = self.preset.config["trainable_layers"]
+        if trainable is None or len(runs) == 1:
+            return 0
+        place = next(self.run_folder(*run) for run in runs if run[0].is_trained)
+        return json.loads((place / "model" / "config.json").read_text("utf-8"))["num_hidden_layers"] - trainable
+
+    def _evaluate(self, runs: Sequence[Run], test_set: TestSet) -> None:
+        started = time.monotonic()
+        siblings, sources, prompts = self._load_together(runs)
+        embeddings, counts = embed(siblings, test_set, prompts)
+        for run, (queries, candidates), source in zip(runs, embeddings, sources, strict=True):
+            place = self.run_folder(*run)
+            table = rank_test_set(test_set, queries, candidates)
+            with files.atomic(place / f"embeddings.{test_set.name}.safetensors") as temporary:
+                save_file({"queries": queries, "candidates": candidates}, temporary)
+            files.write_json(self._facts_file(*run, test_set.name), folder.manifest(
+                started, **about(source, prompts, siblings.dtype, self.workspace.device, counts), encoded=counts,
+                evaluated_together=len(runs)))
+            with files.atomic(folder.ranks_file(place, test_set.name)) as temporary:
+                table.to_parquet(temporary, index=False)
+
+    def _facts_file(self, system: System, seed: int, test_set: str) -> Path:
+        return self.run_folder(system, seed) / f"evaluation.{test_set}.json"
+
+    def facts(self, system: System, seed: int = NO_SEED, test_set: str | None = None) -> dict[str, Any]:
+        """How a system was evaluated on a test set: encoder, prompts, counts of texts and tokens, machine."""
+        self.evaluate([(system, seed)])
+        return json.loads(self._facts_file(system, seed, test_set or self.preset.test_set.name).read_text("utf-8"))
+
+    def report(self, system: System, seed: int = NO_SEED, test_set: str | None = None) -> Report:
+        """The language-bias report of a system."""
+        name = test_set or self.preset.test_set.name
+        facts = self.facts(system, seed, name)
+        title = f"{system}, seed {seed}" if system.is_trained else str(system)
+        return report_of(self.ranks(system, seed, name), self.test_sets[name], title,
+                         {key: facts[key] for key in ABOUT})
+
+    def ranks(self, system: System, seed: int = NO_SEED, test_set: str | None = None) -> pd.DataFrame:
+        """The ranks table of a system on a test set (the main one by default), computed if it is not there yet."""
+        name = test_set or self.preset.test_set.name
+        file = folder.ranks_file(self.run_folder(system, seed), name)
+        self.evaluate([(system, seed)])
+        if system.remedy:
+            file = file.with_name(f"{file.stem}.{system.remedy}.parquet")
+            if not file.is_file():
+                means = self.training_means([(system, seed)])[0] if needs_training_means(system.remedy) else None
+                embeddings = apply_remedy(system.remedy, *self.embeddings(system, seed, name),
+                                          self.test_sets[name], means)
+                with files.atomic(file) as temporary:
+                    rank_test_set(self.test_sets[name], *embeddings).to_parquet(temporary, index=False)
+        return _as_of_today(pd.read_parquet(file))
+
+    def embeddings(self, system: System, seed: int = NO_SEED, test_set: str | None = None,
+                   ) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings of a system on a test set before any remedy: ``(queries, candidates)``."""
+        self.evaluate([(system, seed)])
+        found = load_file(self.run_folder(system, seed)
+                          / f"embeddings.{test_set or self.preset.test_set.name}.safetensors")
+        return found["queries"], found["candidates"]
+
+    def training_means(self, runs: Sequence[Run], groups: int = 200) -> list[SideMeans]:
+        """Mean embedding of training texts per language, apart for queries and passages, computed if not there yet.
+
+        Parameters
+        ----------
+        runs : sequence of (System, seed)
+        groups : int
+            Of how many training groups, the same for all languages as far as they have them.
+
+        Returns
+        -------
+        list of dict
+            Per run: ``{"queries": {language: ndarray (width,)}, "candidates": {…}}``, training languages only.
+        """
+        for run in runs:
+            self._check_is_there(*run)
+        means_files = [self.run_folder(*run) / "training_means.safetensors" for run in runs]
+        missing = [(run, file) for run, file in zip(runs, means_files, strict=True) if not file.is_file()]
+        if missing:
+            texts = training_texts(self.preset.training_sets, self.preset.languages, groups)
+            siblings, _, prompts = self._load_together([run for run, _ in missing])
+            tables: list[dict[str, np.ndarray]] = [{} for _ in missing]
+            for side, prompt in (("queries", prompts.query), ("candidates", prompts.passage)):
+                every, _ = encoding.encode_all(
+                    siblings, texts[side]["text"].tolist(), prompt, description=f"training {side}")
+                for table, embeddings in zip(tables, every, strict=True):
+                    for language, rows in texts[side].groupby("language").indices.items():
+                        table[f"{side} {language}"] = embeddings[rows].mean(0)
+            for table, (_, file) in zip(tables, missing, strict=True):
+                with files.atomic(file) as temporary:
+                    save_file(table, temporary)
+        return [{side: {name.split()[1]: mean for name, mean in table.items() if name.startswith(side)}
+                 for side in SIDES} for table in map(load_file, means_files)]
+
+    def results(self, seeds: Sequence[int], test_set: str | None = None, systems: Sequence[System] = SYSTEMS,
+                ) -> pd.DataFrame:
+        """Per-query measures of systems, with ``system``, ``sampling``, ``remedy`` and ``seed``.
+
+        ``seed`` is `hybridlib.evaluation.NO_SEED` where nothing was trained.
+        """
+        runs = [(system, seed) for system in systems for seed in (seeds if system.is_trained else [NO_SEED])]
+        self.evaluate(runs)
+        fitted = list(dict.fromkeys((system.base, seed) for system, seed in runs
+                                    if needs_training_means(system.remedy)))
+        if fitted:
+            self.training_means(fitted)
+        return pd.concat([per_query(self.ranks(system, seed, test_set)).assign(
+            system=str(system), sampling=system.sampling, remedy=system.remedy, seed=seed)
+            for system, seed in runs], ignore_index=True)
+
+
+def _as_of_today(ranks: pd.DataFrame) -> pd.DataFrame:
+    """A ranks table as it is written now: earlier ones said article for cluster, and had no grades but 1."""
+    if "grade" not in ranks:
+        ranks.insert(4, "grade", (ranks["rank_in_pool"] > 0).astype(np.int32))
+    return ranks.rename(columns={"article": "cluster"})

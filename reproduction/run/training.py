@@ -1,0 +1,221 @@
+"""Settings and data to a run folder, by sentence-transformers' own trainer."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerState
+
+from hybridlib import encoding, files
+from hybridlib.data import ParallelCorpus
+from hybridlib.training import (
+    EnglishRankingDistillation,
+    LanguageBatchSampler,
+    LanguageBatchTrainer,
+    Progress,
+    freeze,
+    info_nce,
+)
+from reproduction.run import folder as run_folder
+from reproduction.run.settings import TrainingSettings
+
+
+def sampler_of(settings: TrainingSettings, corpora: Sequence[ParallelCorpus]) -> LanguageBatchSampler:
+    """The batch sampler that a run with these settings draws from."""
+    return LanguageBatchSampler(
+        corpora, settings.sampling, settings.languages, settings.batch_size, settings.steps,
+        settings.seed, alpha=settings.alpha if settings.sampling == "Hybrid" else None,
+        pair_per_batch=settings.pair_per_batch, when_unable=settings.when_unable,
+        negatives=settings.hard_negatives)
+
+
+def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Sequence[ParallelCorpus],
+             processes: int) -> torch.nn.Module:
+    """The loss that the settings ask for."""
+    match settings.loss:
+        case None | "info_nce":
+            return info_nce(model, settings.temperature, settings.mini_batch_size, gather=processes > 1)
+        case "distillation":
+            if processes > 1:
+                raise ValueError("loss=distillation runs in one process")
+            for corpus in corpora:
+                if settings.hard_negatives or not all(
+                        "en" in side and corpus.has(side, "en").all() for side in (corpus.query, corpus.passage)):
+                    raise ValueError(f"loss=distillation needs every group of {corpus.name!r} in English, and no hard "
+                                     "negatives")
+            teacher, _ = encoding.load(settings.encoder, settings.max_length)
+            return EnglishRankingDistillation(model, teacher.to(model.device), settings.temperature)
+    raise ValueError(f"no loss {settings.loss!r}")
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint under ``folder``; None without one. The trainer writes its state last."""
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")
+             if state.read_text("utf-8").rstrip().endswith("}")]
+    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[ParallelCorpus], selection: Dataset, *,
+          device: str = "cpu", callbacks: Sequence[TrainerCallback] = ()) -> Path:
+    """Fine-tune an encoder under one sampling, and leave a run folder.
+
+    A finished folder with these settings is returned as it is. An unfinished one is taken up at its last
+    checkpoint, with the same losses as if it had never stopped. Several processes (``accelerate launch``,
+    ``torchrun``) train together, each on a slice of the same batch, with the passages of all slices as negatives; on
+    several machines the folder must lie on a filesystem that all of them share.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder; ``.<name>.tmp`` beside it is used until the run is whole.
+    settings : TrainingSettings
+        Written to ``settings.json``. The teacher of a distillation is the encoder that training starts from.
+    corpora : list of ParallelCorpus
+        The training sets.
+    selection : Dataset with columns ``query`` and ``passage``
+        The checkpoint with the lowest loss on it is kept.
+    device : str
+        "cpu" or "cuda".
+    callbacks : sequence of TrainerCallback
+        Further callbacks of the trainer.
+
+    Returns
+    -------
+    Path
+        The run folder.
+
+    Raises
+    ------
+    ValueError, RuntimeError, OSError
+        If the batch cannot be cut into equal slices; if the device is not there; if an unfinished run was begun in
+        another precision, or is not seen by every process; if the disk is too full for the checkpoints.
+    """
+    folder, choices = Path(folder), settings.as_dict()
+    if run_folder.is_complete(folder, choices):
+        return folder
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    check_device(device, processes)
+    if settings.batch_size % processes:
+        raise ValueError(f"a batch of {settings.batch_size} cannot be cut into {processes} equal slices")
+    sampler = sampler_of(settings, corpora)
+    started = time.monotonic()
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    checkpoints = temporary / "checkpoints"
+
+    model, source = encoding.load(settings.encoder, settings.max_length)
+    # Whoever loads the model uses the prompts that it was trained with.
+    model.prompts = {"query": encoding.Prompts.query, "document": encoding.Prompts.passage}
+    model = model.to(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device)
+    trained = freeze(model, settings.trainable_layers)
+    bf16 = encoding.in_bfloat16(settings.precision, device)
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(checkpoints), use_cpu=device == "cpu", bf16=bf16, seed=settings.seed,
+        max_steps=settings.steps, per_device_train_batch_size=settings.batch_size // processes,
+        accelerator_config={"split_batches": True},
+        per_device_eval_batch_size=min(len(selection), 128), learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay, warmup_steps=settings.warmup_steps,
+        prompts={"query": encoding.Prompts.query, "passage": encoding.Prompts.passage,
+                 "negative": encoding.Prompts.passage, "english_query": encoding.Prompts.query,
+                 "english_passage": encoding.Prompts.passage},
+        eval_strategy="steps", eval_steps=settings.eval_steps, save_strategy="steps",
+        save_steps=settings.eval_steps, save_total_limit=2, load_best_model_at_end=True,
+        metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=1, logging_first_step=True,
+        report_to="none", disable_tqdm=True, dataloader_pin_memory=device != "cpu",
+        restore_callback_states_from_checkpoint=True)  # else a resumed run would count its patience anew
+    precision, begun = "bf16" if bf16 else "fp32", temporary / "begun.json"
+    with arguments.main_process_first(local=False):
+        # Without the file it was killed while it was published, when its checkpoints were gone.
+        if arguments.process_index == 0 and not (run_folder.is_complete(temporary, choices) and begun.is_file()):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            files.write_json(begun, {"precision": precision})
+            files.write_json(temporary / "settings.json", choices)
+    if not run_folder.is_complete(temporary, choices):
+        raise RuntimeError(f"{temporary} was made by the first process and is not seen by process "
+                           f"{arguments.process_index}: several machines need one shared filesystem")
+    before = json.loads(begun.read_text("utf-8"))["precision"]
+    if before != precision:
+        raise RuntimeError(f"{temporary} was begun in {before} and would go on in {precision} here ({device}): go on "
+                           "where it was begun, or remove the folder to start anew")
+    check_room(temporary, model, trained, shutil.disk_usage(temporary).free)
+    trainer = LanguageBatchTrainer(
+        model=model, args=arguments, sampler=sampler, eval_dataset=selection,
+        loss=_loss_of(settings, model, corpora, processes), selection_loss=info_nce(model, settings.temperature),
+        callbacks=[Progress(folder.name), EarlyStoppingCallback(settings.patience), *callbacks])
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = _last_checkpoint(checkpoints)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    # The trainer only logs an error when it cannot load the best checkpoint: make sure that this is it.
+    if arguments.process_index == 0:
+        best = SentenceTransformer(trainer.state.best_model_checkpoint, device="cpu").state_dict()
+        if not all(torch.equal(value.cpu(), best[name]) for name, value in trainer.model.state_dict().items()):
+            raise RuntimeError(f"{folder.name}: the model is not that of the best checkpoint, "
+                               f"{trainer.state.best_model_checkpoint}; train again to go on from the last one")
+        _publish(folder, temporary, trainer, started, encoder=source, device=device, processes=processes,
+                 precision=precision, trained_parameters=trained)
+    trainer.accelerator.wait_for_everyone()
+    return folder
+
+
+def check_room(temporary: Path, model: SentenceTransformer, trained: int, free: int) -> None:
+    """Stop before the first step where the disk is too full for the last.
+
+    Parameters
+    ----------
+    temporary : Path
+        The unfinished run folder; what lies there already needs no more room.
+    model : SentenceTransformer
+    trained : int
+        Parameters that are trained.
+    free : int
+        Bytes.
+
+    Raises
+    ------
+    OSError
+    """
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    # Two checkpoints, a third while it replaces the older, and the model; a checkpoint has AdamW's two moments, too.
+    needed = 4 * weights + 3 * 2 * 4 * trained - files.size(temporary)
+    if free < needed:
+        raise OSError(f"{temporary.parent}: {free / 1e9:.1f} GB are free, and training needs {needed / 1e9:.1f} GB for "
+                      f"its checkpoints, of which {weights / 1e9:.1f} GB stay: make room and start again")
+
+
+def _publish(folder: Path, temporary: Path, trainer: LanguageBatchTrainer, started: float, **facts: object) -> None:
+    """Write what a run leaves, and give its folder its name."""
+    history = pd.DataFrame(trainer.state.log_history)
+    losses = history.loc[history["loss"].notna(), ["step", "loss", "learning_rate"]]
+    losses = losses.merge(history.loc[history["eval_loss"].notna(), ["step", "eval_loss"]]
+                          .drop_duplicates("step"), on="step", how="left")
+    losses = losses.merge(pd.DataFrame(trainer.sampler.log()), on="step", how="left")
+    losses.to_csv(temporary / "losses.csv", index=False)
+    trainer.model.float().cpu().save(str(temporary / "model"), create_model_card=False)
+    files.write_json(temporary / "manifest.json", run_folder.manifest(
+        started, **facts, steps_run=int(losses["step"].max()), best_step=_best_step(trainer.state),
+        best_validation_loss=trainer.state.best_metric))
+    (temporary / "begun.json").unlink()
+    shutil.rmtree(temporary / "checkpoints")
+    run_folder.publish(temporary, folder)
+
+
+def check_device(device: str, processes: int = 1) -> None:
+    """Raise RuntimeError if ``processes`` processes cannot train on the device ("cpu" or "cuda")."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("device is 'cuda' and no CUDA device is there; set device: cpu")
+    if device == "cuda" and processes == 1 and torch.cuda.device_count() > 1:
+        raise RuntimeError(f"{torch.cuda.device_count()} CUDA devices and one process: start one for each with "
+                           "`accelerate launch -m reproduction.commands.train …`, or choose one with "
+                           "CUDA_VISIBLE_DEVICES")
+
+
+def _best_step(state: TrainerState) -> int:
+    return int(state.best_model_checkpoint.rsplit("-", 1)[1])

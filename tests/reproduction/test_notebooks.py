@@ -1,0 +1,67 @@
+"""The notebooks as files, and proof that nbval's checks of them can fail."""
+
+import ast
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from hybridlib.evaluation import MEASURES
+from reproduction.commands.reproduce import notebooks
+
+HERE = ROOT / "tests" / "notebooks"
+PATHS = notebooks()
+
+
+def code(path):
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def nodes(path, kind):
+    return [node for cell in code(path) for node in ast.walk(ast.parse(cell.source)) if isinstance(node, kind)]
+
+
+def test_they_are_numbered_in_the_order_they_run():
+    assert [path.name[:3] for path in PATHS] == [f"{n:02d}_" for n in range(len(PATHS))]
+    assert [path.name[:2] for path in notebooks("walk")] == [f"{n:02d}" for n in range(1, 8)]
+    assert [path.name[:2] for path in notebooks("evidence")] == ["08", "09", "10", "11", "07"]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_committed_outputs_are_of_one_run_from_top_to_bottom(path):
+    cells = code(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+    checked = [cell for cell in cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    assert checked and all(cell.outputs for cell in checked), "a check of an empty output cannot fail"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_notebooks_tell_and_the_library_does(path):
+    lines = [len(cell.source.splitlines()) for cell in code(path)]
+    assert max(lines) <= 15 and sorted(lines)[len(lines) // 2] <= 8 and sum(lines) <= 200
+    assert not any(place in path.read_text("utf-8") for place in ("/home/", "/tmp/", "site-packages", f"{ROOT}/"))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_every_import_can_be_made(path):
+    for node in nodes(path, (ast.Import, ast.ImportFrom)):
+        exec(ast.unparse(node), {})
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_no_finding_is_asserted(path):
+    words = (*MEASURES, "loss", "macro(", "differences(", "estimates(", "means")
+    asserted = [ast.unparse(node) for node in nodes(path, ast.Assert)]
+    assert not [text for text in asserted if any(word in text for word in words)], "say it as a verdict instead"
+
+
+@pytest.mark.parametrize(("name", "status"), [("holds", 0), ("output_differs", 1), ("assertion_fails", 1)])
+def test_nbval_fails_where_it_must(name, status):
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "--nbval-lax", "-p", "no:cacheprovider",
+               str(HERE / f"{name}.ipynb")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout

@@ -1,0 +1,133 @@
+"""Presets: pinned data, held-out selection, settings that name everything; and files that cannot be used."""
+
+import json
+
+import pytest
+import yaml
+from conftest import ROOT, SHARED
+
+from hybridlib import files
+from hybridlib.data import CorpusError
+from reproduction.run import HYBRID, XX, XY, Preset, SettingsError, Store, System
+from reproduction.sources.articles import read_articles
+from reproduction.workspace import Workspace
+
+KEYS = json.loads((ROOT / "tests" / "reproduction" / "keys.json").read_text("utf-8"))
+
+
+def test_the_corpus_is_the_pinned_one_and_clean():
+    data = Preset("mini").entries
+    entries = [*data["training"], data["selection"], *data["benchmarks"]]
+    paths = [ROOT / entry["file"] for entry in entries]
+    assert [files.sha256(path) for path in paths] == [entry["sha256"] for entry in entries]
+    assert len(read_articles(*paths)) == 120
+
+
+@pytest.mark.parametrize("name", list(KEYS))
+def test_no_trained_run_is_orphaned(name):
+    # Folder names and keys as the first version of the project computed them, of all systems that it ever swept.
+    store = Store.open(name, Workspace(data=None if name == "mini" else ROOT))
+    sweeps = yaml.safe_load((ROOT / "configs" / "evidence" / "sweeps.yaml").read_text("utf-8"))[name]
+    systems = {System.parse(text).base for sweep in sweeps.values() for text in sweep}
+    systems |= {System.parse(text) for text in ("untrained", "X-X mini_batch_size=8", "intfloat/multilingual-e5-base")}
+    found = {store.run_folder(system, seed).name: files.key(store.preset.choices(system, seed))
+             for system in systems for seed in (0, 3)}
+    assert found == KEYS[name]
+
+
+def test_changed_data_is_refused(tmp_path):
+    (tmp_path / "data" / "mini").mkdir(parents=True)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for name in ("train", "selection", "test"):
+        (tmp_path / "data" / "mini" / f"{name}.jsonl").write_text("{}\n")
+    with pytest.raises(CorpusError, match="train.jsonl: sha256 is"):
+        Preset("mini", Workspace(root=tmp_path)).training_sets  # noqa: B018
+
+
+def test_unknown_presets_and_missing_folders():
+    with pytest.raises(ValueError, match="no preset 'maxi'; there are: mini, mmarco, paper, paper-labse, xquad"):
+        Preset("maxi")
+    with pytest.raises(ValueError, match="DATA=<folder>"):
+        Preset("xquad")
+    with pytest.raises(ValueError, match="preset 'mini' reads its data from the repository, not from /nowhere"):
+        Preset("mini", Workspace(data="/nowhere"))
+    with pytest.raises(FileNotFoundError, match="docs.jsonl.gz: no such file"):
+        Preset("xquad", Workspace(data="/nowhere")).training_sets  # noqa: B018
+
+
+def test_settings_name_the_data_and_all_choices():
+    mini = Preset("mini")
+    settings = mini.settings(HYBRID, 7)
+    assert (settings.sampling, settings.alpha, settings.seed) == ("Hybrid", 0.5, 7)
+    assert settings.data[0][0] == "data/mini/train.jsonl" and len(settings.data[0][1]) == 64
+    assert mini.settings(XX, 7).alpha == 1 and mini.settings(XY, 7).alpha == 0
+
+
+def test_a_system_names_what_it_changes():
+    mini, store = Preset("mini"), Store.open("mini")
+    changed = mini.choices(System.parse("X-X temperature=0.05 groups=64"), 0)
+    assert changed == mini.choices(XX, 0) | {"temperature": 0.05, "groups": 64}
+    assert mini.choices(System.parse("Hybrid alpha=0.5"), 0) == mini.choices(HYBRID, 0)
+    assert store.run_folder(System.parse("Hybrid alpha=0.4"), 2).name == "Hybrid-alpha-0.4-s2"
+    with pytest.raises(SettingsError, match="'X-X heat=1': no setting heat in configs/mini.yaml"):
+        mini.settings(System.parse("X-X heat=1"), 0)
+    with pytest.raises(SettingsError, match="'X-X alpha=0.4' of configs/mini.yaml: alpha is 0.4, and X-X has none"):
+        mini.settings(System.parse("X-X alpha=0.4"), 0)
+
+
+def test_fewer_groups_are_part_of_more():
+    mini = Preset("mini")
+    kept = {n: set(mini.sampler(System.parse(f"X-X groups={n}"), 0).corpora[0].ids) for n in (40, 100)}
+    assert len(kept[40]) == 40 and kept[40] < kept[100] and len(kept[100]) == 100
+    with pytest.raises(SettingsError, match="groups=999, and the training sets have 216"):
+        mini.sampler(System.parse("X-X groups=999"), 0)
+    with pytest.raises(SettingsError, match="sets: no training set nothere; there are: train"):
+        mini.sampler(System.parse("X-X sets=[nothere]"), 0)
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"batch_size": 1}, "batch_size is 1, expected a whole number of at least 2"),
+    ({"precision": "bf-16"}, "precision is 'bf-16', expected one of auto, bf16, fp32"),
+    ({"when_unable": "eror"}, "when_unable is 'eror', expected one of error, monolingual"),
+    ({"languages": [False, "de"]}, "different language codes .*truth values"),
+    ({"stepps": 40}, "no setting 'stepps'"), ({"sampling": "X-X"}, "sampling cannot be set for all runs"),
+    ({"steps": None}, "steps is None"), ({"temperature": 1e-30}, "temperature is 1e-30, expected a number from 0.001"),
+    ({"data": {"training": []}}, "data must say training, selection and benchmarks")])
+def test_a_file_that_cannot_be_used_is_refused_before_any_work(tmp_path, change, reason):
+    config = yaml.safe_load((ROOT / "configs" / "mini.yaml").read_text("utf-8")) | change
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    with pytest.raises(SettingsError, match=f"mine.yaml: .*{reason}"):
+        Preset(str(tmp_path / "mine"))
+
+
+def test_a_setting_that_is_given_twice_or_missing(tmp_path):
+    text = (ROOT / "configs" / "mini.yaml").read_text("utf-8")
+    (tmp_path / "twice.yaml").write_text(text + "\nsteps: 50\n", "utf-8")
+    with pytest.raises(SettingsError, match="twice.yaml: .*steps is given twice"):
+        Preset(str(tmp_path / "twice"))
+    (tmp_path / "less.yaml").write_text(text.replace("batch_size:", "# "), "utf-8")
+    with pytest.raises(SettingsError, match="less.yaml: batch_size is missing"):
+        Preset(str(tmp_path / "less"))
+
+
+def test_numbers_without_a_point_are_numbers(tmp_path):
+    # YAML 1.1 reads 5e-5 as text.
+    text = (ROOT / "configs" / "mini.yaml").read_text("utf-8")
+    (tmp_path / "mine.yaml").write_text(text.replace("5.0e-5", "5e-5"), "utf-8")
+    ours, theirs = Preset(str(tmp_path / "mine")), Preset("mini")
+    assert ours.choices(XX, 0) == theirs.choices(XX, 0)
+
+
+def test_ranks_of_an_untrained_run_say_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train it first"):
+        Store.open("mini", Workspace(runs=tmp_path)).ranks(XX, 0)
+
+
+@pytest.mark.skipif(not (SHARED / "train").is_dir(), reason="the training data is not at hand (../shared/data)")
+def test_selection_is_held_out_of_training():
+    preset = Preset("xquad", Workspace(data=SHARED))
+    assert [len(c) for c in preset.training_sets[:2]] == [3273, 1874]
+    tydi = preset.training_sets[2]
+    held = preset.selection["passage"]
+    assert len(held) == len(set(held)) == 256
+    assert not set(held) & set(tydi.passage["en"].to_pylist())

@@ -1,0 +1,246 @@
+"""A run: the same after a kill, the best checkpoint really kept, what a folder holds."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from conftest import NINE, ROOT, group
+from sentence_transformers import SentenceTransformer
+from transformers import TrainerCallback
+
+from hybridlib import encoding
+from hybridlib.training import freeze, selection_of
+from reproduction.run import sampler_of, training
+from reproduction.run.folder import is_complete
+
+SCRIPT = """
+import json, os, signal, sys
+from transformers import TrainerCallback
+from hybridlib.data import read_groups
+from hybridlib.training import selection_of
+from reproduction.run import TrainingSettings, train
+
+class Kill(TrainerCallback):
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == {step}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+settings = TrainingSettings(**json.loads({settings!r}))
+data = read_groups({data!r})
+train({folder!r}, settings, [data], selection_of(data.select(range(50, 60))), callbacks=[Kill()])
+"""
+
+
+@pytest.fixture
+def selection(complete_corpus):
+    return selection_of(complete_corpus.select(range(50, 60)))
+
+
+def train(folder, settings, corpus, selection, **options):
+    return training.train(folder, settings, [corpus], selection, **options)
+
+
+@pytest.mark.parametrize("step", [random.Random().randrange(1, 4), random.Random().randrange(5, 12)],
+                         ids=["before the first checkpoint", "after it"])
+def test_a_killed_run_resumes_with_the_same_losses(tmp_path, tiny_settings, complete_corpus, selection,
+                                                   write_lines, step):
+    whole = train(tmp_path / "whole", tiny_settings, complete_corpus, selection)
+    data = write_lines("data.jsonl", [group(i, NINE, passage=0 if i == 1 else i) for i in range(60)])
+    script = SCRIPT.format(step=step, settings=json.dumps(tiny_settings.as_dict()), data=str(data),
+                           folder=str(tmp_path / "killed"))
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False,
+                            env=os.environ | {"TQDM_DISABLE": "1", "PYTHONPATH": str(ROOT)})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    assert not (tmp_path / "killed").exists(), "a folder that exists is complete"
+    resumed = train(tmp_path / "killed", tiny_settings, complete_corpus, selection)
+    first, second = (pd.read_csv(folder / "losses.csv") for folder in (whole, resumed))
+    pd.testing.assert_frame_equal(first, second, check_exact=True, obj=f"losses, killed at step {step}")
+    weights = [SentenceTransformer(str(folder / "model"), device="cpu").state_dict() for folder in (whole, resumed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_what_a_run_folder_holds(tmp_path, tiny_settings, complete_corpus, selection):
+    folder = train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+    assert sorted(path.name for path in folder.iterdir()) == ["losses.csv", "manifest.json", "model",
+                                                              "settings.json"]
+    assert [path.name for path in tmp_path.glob(".*")] == [], "nothing temporary is left"
+    losses = pd.read_csv(folder / "losses.csv")
+    assert losses["step"].tolist() == list(range(1, 13))
+    assert losses.dropna(subset="eval_loss")["step"].tolist() == [4, 8, 12]
+    expected = list(sampler_of(tiny_settings, [complete_corpus]).log())
+    assert losses["languages"].tolist() == [row["languages"] for row in expected]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["encoder"] == tiny_settings.encoder and manifest["precision"] == "fp32"
+    best = losses.dropna(subset="eval_loss").set_index("step")["eval_loss"]
+    assert manifest["best_step"] == best.idxmin()
+    assert manifest["best_validation_loss"] == pytest.approx(best.min())
+
+
+def test_same_settings_are_reused_and_others_replace(tmp_path, tiny_settings, complete_corpus, selection):
+    folder = train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+    before = (folder / "manifest.json").stat().st_mtime_ns
+    train(folder, tiny_settings, complete_corpus, selection)
+    assert (folder / "manifest.json").stat().st_mtime_ns == before
+    train(folder, replace(tiny_settings, seed=4), complete_corpus, selection)
+    assert (folder / "manifest.json").stat().st_mtime_ns != before
+    assert json.loads((folder / "settings.json").read_text())["seed"] == 4
+
+
+def without_dropout(encoder, folder):
+    """A copy of an encoder whose output is the same in training."""
+    shutil.copytree(encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_distillation_follows_the_english_ranking(tmp_path, tiny_settings, complete_corpus, selection, make_corpus):
+    settings = replace(tiny_settings, sampling="X-Y", alpha=0.0, loss="distillation",
+                                encoder=without_dropout(tiny_settings.encoder, tmp_path / "encoder"))
+    losses = pd.read_csv(train(tmp_path / "run", settings, complete_corpus, selection) / "losses.csv")
+    # The first batch by hand: cross-entropy of the student, who is still the teacher, under the ranking in English.
+    model, _ = encoding.load(settings.encoder, settings.max_length)
+    batch = sampler_of(settings, [complete_corpus]).batch(0)
+    pairs = [complete_corpus.pair(*pair[1:]) for pair in batch]
+    english = [complete_corpus.pair(pair.group, "en", "en") for pair in batch]
+    scores = [torch.as_tensor(model.encode([f"query: {x['query']}" for x in side])
+                              @ model.encode([f"passage: {x['passage']}" for x in side]).T) / 0.05
+              for side in (pairs, english)]
+    expected = torch.nn.functional.cross_entropy(scores[0], scores[1].softmax(1)).item()
+    assert losses["loss"][0] == pytest.approx(expected, abs=1e-3)
+    with pytest.raises(ValueError, match="every group of 'toy' in English"):
+        train(tmp_path / "other", settings, make_corpus([group(i, ("de", "ru")) for i in range(9)]), selection)
+
+
+def diverging(settings):
+    """Settings under which the first checkpoint is the best: the learning rate is far too high."""
+    return replace(settings, learning_rate=0.5, warmup_steps=8, steps=12)
+
+
+def test_the_best_checkpoint_is_kept(tmp_path, tiny_settings, complete_corpus, selection):
+    folder = train(tmp_path / "run", diverging(tiny_settings), complete_corpus, selection)
+    losses = pd.read_csv(folder / "losses.csv").dropna(subset="eval_loss").set_index("step")["eval_loss"]
+    best = json.loads((folder / "manifest.json").read_text())["best_step"]
+    assert best == losses.idxmin() != losses.index[-1], "the case does not tell best from last"
+
+
+class Disturb(TrainerCallback):
+    """Changes the model after the best checkpoint was loaded."""
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        with torch.no_grad():
+            next(model.parameters()).add_(1)
+
+
+def test_a_best_checkpoint_that_was_not_restored_is_an_error(tmp_path, tiny_settings, complete_corpus, selection):
+    with pytest.raises(RuntimeError, match=r"the model is not that of the best checkpoint, .*checkpoint-4"):
+        train(tmp_path / "run", diverging(tiny_settings), complete_corpus, selection, callbacks=[Disturb()])
+    assert not (tmp_path / "run").exists()
+
+
+def test_early_stopping(tmp_path, tiny_settings, complete_corpus, selection):
+    settings = replace(diverging(tiny_settings), steps=60, patience=1)
+    losses = pd.read_csv(train(tmp_path / "run", settings, complete_corpus, selection) / "losses.csv")
+    checked = losses.dropna(subset="eval_loss")["eval_loss"].tolist()
+    assert len(losses) < 60
+    assert checked[-1] >= min(checked[:-1]), "stopped though the last evaluation was the best"
+
+
+class Interrupt(TrainerCallback):
+    """Stops a run before the step after ``step``."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_remembers_its_patience(tmp_path, tiny_settings, complete_corpus, selection):
+    # The loss rises from step 4 on: two evaluations later, at 12, patience is at its end. Interrupted between them.
+    settings = replace(diverging(tiny_settings), steps=60, patience=2)
+    whole = train(tmp_path / "whole", settings, complete_corpus, selection)
+    assert len(pd.read_csv(whole / "losses.csv")) == 12, "the case does not stop where it should"
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", settings, complete_corpus, selection, callbacks=[Interrupt(9)])
+    resumed = train(tmp_path / "run", settings, complete_corpus, selection)
+    pd.testing.assert_frame_equal(*(pd.read_csv(folder / "losses.csv") for folder in (whole, resumed)))
+
+
+def test_a_run_does_not_go_on_in_another_precision(tmp_path, tiny_settings, complete_corpus, selection):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", tiny_settings, complete_corpus, selection, callbacks=[Interrupt(5)])
+    (tmp_path / ".run.tmp" / "begun.json").write_text('{"precision": "bf16"}')  # as on another machine
+    with pytest.raises(RuntimeError, match="begun in bf16 and would go on in fp32 here .cpu.: go on where"):
+        train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+
+
+def test_a_disk_that_is_too_full_stops(tmp_path, tiny_settings):
+    model, _ = encoding.load(tiny_settings.encoder)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    needed = 4 * weights + 6 * 4 * 1000
+    training.check_room(tmp_path, model, 1000, free=needed)
+    with pytest.raises(OSError, match=r"0\.0 GB are free, and training needs .* make room and start again"):
+        training.check_room(tmp_path, model, 1000, free=needed - 1)
+
+
+def test_a_run_that_was_killed_while_it_was_published_is_trained_anew(tmp_path, tiny_settings, complete_corpus,
+                                                                     selection):
+    train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+    (tmp_path / "run").rename(tmp_path / ".run.tmp")  # whole, without its checkpoints, and not yet renamed
+    losses = pd.read_csv(train(tmp_path / "run", tiny_settings, complete_corpus, selection) / "losses.csv")
+    assert losses["step"].tolist() == list(range(1, 13))
+
+
+def test_selection_reads_one_question_of_a_passage(make_corpus):
+    corpus = make_corpus([group(i, ("en", "de"), passage=i // 3) for i in range(9)])
+    chosen = selection_of(corpus)
+    assert chosen["query"] == [corpus.pair(i, "en", "en")["query"] for i in (0, 3, 6)]
+    assert len(set(chosen["passage"])) == 3
+
+
+def test_frozen_layers_do_not_move(tmp_path, tiny_settings, complete_corpus, selection):
+    folder = train(tmp_path / "run", replace(tiny_settings, trainable_layers=1), complete_corpus, selection)
+    before = encoding.load(tiny_settings.encoder)[0].state_dict()
+    after = encoding.load(str(folder / "model"))[0].state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all(".layer.1." in name for name in moved)
+    with pytest.raises(ValueError, match="trainable_layers is 3, the encoder has 2 layers"):
+        freeze(encoding.load(tiny_settings.encoder)[0], 3)
+
+
+def test_hard_negatives_reach_the_loss(tmp_path, tiny_settings, make_corpus, selection):
+    records = [group(i, NINE) | {"negatives": {x: [f"passage {i} {x} 1"] for x in NINE}} for i in range(60)]
+    corpus = make_corpus(records)
+    plain = train(tmp_path / "plain", tiny_settings, corpus, selection)
+    hard = train(tmp_path / "hard", replace(tiny_settings, hard_negatives=True), corpus, selection)
+    first = [pd.read_csv(folder / "losses.csv")["loss"][0] for folder in (plain, hard)]
+    assert first[1] > first[0] + 0.1, "more candidates make the first loss larger"
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path):
+    for step, state in ((4, "{}"), (8, '{"log_history": [')):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-12").mkdir()
+    assert training._last_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
+    assert training._last_checkpoint(tmp_path / "checkpoint-12") is None
+
+
+def test_a_missing_device_stops(tmp_path, tiny_settings, complete_corpus, selection):
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is there")
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        train(tmp_path / "run", tiny_settings, complete_corpus, selection, device="cuda")
+    assert not is_complete(tmp_path / "run", tiny_settings.as_dict())
