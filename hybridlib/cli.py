@@ -32,15 +32,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     chosen = parser().parse_args(arguments)
-    if (chosen.query_prompt is None) != (chosen.passage_prompt is None):
-        parser().error("give both prompts, or neither to use the model's own")
     # Behind the parsing, so that --help and a typing error are answered at once.
     from hybridlib.data import RELEASED, TestSet, load_test_set
     from hybridlib.encoding import Prompts
     from hybridlib.evaluation import evaluate
 
-    prompts = None if chosen.query_prompt is None else Prompts(chosen.query_prompt, chosen.passage_prompt)
     try:
+        if (chosen.query_prompt is None) != (chosen.passage_prompt is None):
+            raise ValueError("give both prompts, or neither to use the model's own")
+        prompts = None if chosen.query_prompt is None else Prompts(chosen.query_prompt, chosen.passage_prompt)
         if chosen.out:
             from hybridlib.evaluation.figures import use_style
 

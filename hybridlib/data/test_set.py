@@ -4,6 +4,7 @@ XQuAD-R and MLQA-R (`hybridlib.data.lareqa`), a folder in BEIR's layout, records
 become the same `TestSet`.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,7 +275,7 @@ def _read_qrels(path: str | Path, problems: list[str]) -> Iterable[tuple]:
             cells = line.rstrip("\r\n").split("\t")
             if number == 1 and cells[-1] == "score":
                 continue
-            if len(cells) != 3 or not cells[2].lstrip("-").isdigit():
+            if len(cells) != 3 or not re.fullmatch("-?[0-9]+", cells[2]):
                 problems.append(f"{path}:{number}: expected query-id, corpus-id and a whole number, parted by tabs")
                 continue
             yield f"{path}:{number}", cells[0], cells[1], int(cells[2])
@@ -292,6 +293,9 @@ def _assemble(name: str, queries: Records, candidates: Records, relevant: Iterab
         unknown = [f"{side} {x!r}" for side, x in (("query", query), ("candidate", candidate)) if x not in rows[side]]
         if unknown:
             problems.append(f"{where}: there is no {' and no '.join(unknown)}")
+            continue
+        if not isinstance(grade, int | np.integer) or isinstance(grade, bool):
+            problems.append(f"{where}: grade {grade!r} is not a whole number")
             continue
         pair = rows["query"][query], rows["candidate"][candidate]
         if pairs.setdefault(pair, grade) != grade:

@@ -54,7 +54,9 @@ def bootstrap(results: pd.DataFrame, measure: str | Measure, draws: int = 10_000
         sums, counts = _tables(rows, str(measure), clusters, languages)
         # A small draw may leave a language without a query; the mean is over those that have one.
         with np.errstate(invalid="ignore"):
-            columns[system] = np.nanmean((weights @ sums) / (weights @ counts), axis=1)
+            means = (weights @ sums) / (weights @ counts)
+            asked = ~np.isnan(means)
+            columns[system] = np.where(asked, means, 0).sum(axis=1) / asked.sum(axis=1)
     return pd.DataFrame(columns)
 
 

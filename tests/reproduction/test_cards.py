@@ -47,7 +47,7 @@ def test_a_folder_that_can_be_pushed(store, tmp_path, monkeypatch):
     assert written.data.language == store.preset.config["languages"]
     assert {"arxiv:2408.10536", "sentence-transformers"} <= set(written.data.tags)
     digest = store.preset.entries["training"][0]["sha256"]
-    for fact in ("fine-tuned from tiny with **Hybrid** batches (a batch is in one language with probability 0.5)",
+    for fact in ("fine-tuned with **Hybrid** batches (a batch is in one language with probability 0.5) from tiny, ",
                  "- `sampling`: Hybrid", "- `alpha`: 0.5", "- `seed`: 0", "- `preset`: toy",
                  "- `kept step`: 20 of 40 (lowest English validation loss, 0.980)", "- `temperature`: 0.01",
                  "- `prompts`: {'document': 'passage: ', 'query': 'query: '}", f"(sha256 {digest[:12]}…)",

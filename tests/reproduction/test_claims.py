@@ -5,28 +5,22 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 from scipy import stats
+from simulated import results, simulated
 
 from hybridlib.evaluation import HEADLINE, bootstrap, macro
-from reproduction.findings import claims, tables
+from reproduction.findings import tables
+from reproduction.findings.claims import (
+    Part,
+    choose_recipe,
+    halves,
+    judge_claims,
+    part_evidence,
+    read_claims,
+    relative_gains,
+)
 
-
-def results(values, system="A", seed=0):
-    """Per-query results: ``values[article]`` is a list of values of its questions, one language."""
-    rows = [{"system": system, "seed": seed, "cluster": f"a{n}", "query_language": "en", "m": value}
-            for n, article in enumerate(values) for value in article]
-    return pd.DataFrame(rows)
-
-
-def simulated(rng, effect=0.0, seeds=3, articles=30, seed_noise=0.05, systems=("X-X", "Hybrid")):
-    """Results of two systems: shared article difficulty, own article and question noise, a shift per seed."""
-    difficulty = rng.standard_normal((articles, 1)) * 0.3
-    tables_ = []
-    for number, system in enumerate(systems):
-        own = rng.standard_normal((articles, 1)) * 0.1
-        for seed in range(seeds):
-            values = difficulty + own + rng.standard_normal((articles, 4)) * 0.1 + rng.normal(0, seed_noise)
-            tables_.append(results(values + number * effect, system, seed))
-    return pd.concat(tables_, ignore_index=True)
+CLAIMS = ROOT / "configs" / "evidence" / "claims.yaml"
+NAMES = [measure.name for measure in HEADLINE]
 
 
 def test_table_marks_only_differences_that_exclude_zero():
@@ -34,8 +28,8 @@ def test_table_marks_only_differences_that_exclude_zero():
     base = rng.random((30, 3))
     systems = {"X-X": base, "X-Y": base + 0.1, "Hybrid": base + 0.1 + 0.2 * (rng.random((30, 3)) - 0.5)}
     table = pd.concat([results(values, name) for name, values in systems.items()])
-    table = table.assign(**dict.fromkeys(tables.HEADLINE, table["m"]))
-    shown = tables.differences(table, draws=1000)["multilingual mAP"]
+    table = table.assign(**dict.fromkeys(NAMES, table["m"]))
+    shown = tables.pairwise(table, draws=1000)["multilingual mAP"]
     assert shown["X-Y − X-X"] == "+0.100 [+0.100, +0.100] *"
     assert shown["Hybrid − X-X"].endswith("*") and not shown["Hybrid − X-Y"].endswith("*")
 
@@ -53,7 +47,7 @@ def test_measured_differences_are_shown_with_sign_interval_and_star():
 def claim_results(gap_mono, gap_multi, distance, seeds=3, noise=0.002):
     """Three systems with known gaps of Hybrid to X-X (monolingual, multilingual), and rank distances."""
     rng = np.random.default_rng(7)
-    base = {m: rng.random((30, 3)) * 0.2 + 0.5 for m in tables.HEADLINE}
+    base = {m: rng.random((30, 3)) * 0.2 + 0.5 for m in NAMES}
     rows = []
     for system in ("X-X", "X-Y", "Hybrid"):
         for seed in range(seeds):
@@ -61,13 +55,13 @@ def claim_results(gap_mono, gap_multi, distance, seeds=3, noise=0.002):
             values["monolingual AP"] += gap_mono * (system == "Hybrid")
             values["multilingual AP"] += gap_multi * (system != "X-X")
             values["rank distance"] = 100 * (1 + values["rank distance"]) * (distance if system != "X-X" else 1)
-            table = pd.concat([results(values[m], system, seed).rename(columns={"m": m}) for m in base], axis=1)
+            table = pd.concat([results(values[m], system, seed, m) for m in base], axis=1)
             rows.append(table.loc[:, ~table.columns.duplicated()])
     return pd.concat(rows, ignore_index=True)
 
 
 def verdicts(table):
-    return evidence.judge_claims({"toy": table}, "toy", draws=2000)[0].set_index("claim")["verdict"]
+    return judge_claims(CLAIMS, {"toy": table}, "toy", draws=2000)[0].set_index("claim")["verdict"]
 
 
 def test_verdicts_on_constructed_cases():
@@ -82,7 +76,7 @@ def test_verdicts_on_constructed_cases():
 
 
 def test_an_undecided_claim_says_what_would_decide_it():
-    verdict, parts = evidence.judge_claims({"toy": claim_results(0.0, 0.1, 0.7, noise=0.015)}, "toy", draws=2000)
+    verdict, parts = judge_claims(CLAIMS, {"toy": claim_results(0.0, 0.1, 0.7, noise=0.015)}, "toy", draws=2000)
     row = verdict.set_index("claim").loc[1]
     assert row["verdict"] == "undecided" and "would take" in row["why"] and "seeds" in row["why"]
     needed = parts.loc[parts["claim"] == 1, "seeds_needed"].item()
@@ -102,24 +96,24 @@ def test_an_undecided_claim_says_what_would_decide_it():
 
 
 def test_the_claims_file_has_the_seven_claims():
-    claims, rules = evidence.read_claims()
-    assert [claim["number"] for claim in claims] == [1, 2, 3, 4, 5, 6, 7]
-    assert {part.kind for claim in claims for part in claim["parts"]} == {"at least", "greater", "level"}
+    found, rules = read_claims(CLAIMS)
+    assert [claim["number"] for claim in found] == [1, 2, 3, 4, 5, 6, 7]
+    assert {part.kind for claim in found for part in claim["parts"]} == {"at least", "greater", "level"}
     assert rules == {"level": 0.05, "map_margin": 0.01, "rank_distance_margin": 0.05}
 
 
 def test_halves_share_no_article_and_lose_none():
     table = simulated(np.random.default_rng(0), articles=31)
-    first, second = evidence.halves(table)
-    assert set(first["article"]) | set(second["article"]) == set(table["article"])
-    assert not set(first["article"]) & set(second["article"])
-    assert first["article"].nunique() == 15 and len(first) + len(second) == len(table)
+    first, second = halves(table)
+    assert set(first["cluster"]) | set(second["cluster"]) == set(table["cluster"])
+    assert not set(first["cluster"]) & set(second["cluster"])
+    assert first["cluster"].nunique() == 15 and len(first) + len(second) == len(table)
 
 
 def test_gains_are_shares_and_a_smaller_rank_distance_is_one():
-    table = pd.concat([results([[value]], system).assign(**{"rank distance": distance}) for system, value, distance in
-                       (("Hybrid", 0.5, 100.0), ("A", 0.6, 90.0), ("B", 0.5, 110.0))])
-    found = evidence.gains(table, "Hybrid", ["m", "rank distance"])
+    table = pd.concat([results([[value]], system, measure="multilingual AP").assign(**{"rank distance": distance})
+                       for system, value, distance in (("Hybrid", 0.5, 100.0), ("A", 0.6, 90.0), ("B", 0.5, 110.0))])
+    found = relative_gains(table, "Hybrid", ["multilingual AP", "rank distance"])
     assert found.index.tolist() == ["A", "Hybrid", "B"]
     assert found.loc["A"].tolist() == pytest.approx([0.2, 0.1, 0.15])
     assert found.loc["B", "mean"] == pytest.approx(-0.05)
@@ -127,32 +121,32 @@ def test_gains_are_shares_and_a_smaller_rank_distance_is_one():
 
 def test_at_least_is_refuted_only_beyond_the_margin():
     # Certainly a little worse, by less than the margin: that is "at least as good", and not its opposite.
-    base = simulated(np.random.default_rng(9), 0.0, 3, seed_noise=0.0, systems=("X-X",)).rename(
-        columns={"m": "multilingual AP"})
+    base = simulated(np.random.default_rng(9), 0.0, 3, seed_noise=0.0, systems=("X-X",), measure="multilingual AP")
     rules = {"level": 0.05, "map_margin": 0.01, "rank_distance_margin": 0.05}
-    part = evidence.Part("multilingual AP", "Hybrid", "X-X", "at least")
+    part = Part("multilingual AP", "Hybrid", "X-X", "at least")
     for loss, shown in ((0.004, True), (0.016, False)):
         worse = base.assign(**{"system": "Hybrid", "multilingual AP": base["multilingual AP"] - loss})
-        found = evidence.part_evidence(pd.concat([base, worse]), part, rules, draws=500)
+        found = part_evidence(pd.concat([base, worse]), part, rules, draws=500)
         assert (found["p_for"] < 0.01, found["p_against"] < 0.01) == (shown, not shown)
 
 
 def test_a_recipe_is_chosen_by_its_smallest_gain_and_confirmed_on_other_articles():
     rng = np.random.default_rng(8)
-    base = simulated(rng, 0.0, 3, articles=20, seed_noise=0.0, systems=("Hybrid",))
-    base = base.assign(m=base["m"] + 5, **{"rank distance": 100.0})
+    name, measures = "multilingual AP", ["multilingual AP", "rank distance"]
+    base = simulated(rng, 0.0, 3, articles=20, seed_noise=0.0, systems=("Hybrid",), measure=name)
+    base = base.assign(**{name: base[name] + 5, "rank distance": 100.0})
     # A gains a little in both, B much in one and loses a little in the other: B has the larger mean gain.
-    a = base.assign(system="A", m=base["m"] * 1.01, **{"rank distance": 99.0})
-    b = base.assign(system="B", m=base["m"] * 2, **{"rank distance": 101.0})
+    a = base.assign(**{"system": "A", name: base[name] * 1.01, "rank distance": 99.0})
+    b = base.assign(**{"system": "B", name: base[name] * 2, "rank distance": 101.0})
     table = pd.concat([base, a, b])
-    ranking, confirmed = evidence.recipe({"other": table, "main": table}, "main", "Hybrid", ["m", "rank distance"], 50)
+    ranking, confirmed = choose_recipe({"other": table, "main": table}, "main", "Hybrid", measures, 50)
     assert ranking.index.tolist() == ["A", "Hybrid", "B"]
     assert ranking.loc["B", "mean"] > ranking.loc["A", "mean"]
     assert confirmed.loc[confirmed["chosen"], "system"].unique().tolist() == ["A"]
     assert confirmed.groupby("benchmark", sort=False)["articles"].first().to_dict() == {"main": 10, "other": 20}
-    first, second = evidence.halves(table)
-    means = macro(second, "m").groupby(level="system").mean()
-    row = confirmed.query("system == 'A' and benchmark == 'main' and measure == 'm'").iloc[0]
+    first, second = halves(table)
+    means = macro(second, name).groupby(level="system").mean()
+    row = confirmed.query("system == 'A' and benchmark == 'main' and measure == @name").iloc[0]
     assert row["difference"] == pytest.approx(means["A"] - means["Hybrid"])
     assert means["A"] - means["Hybrid"] != pytest.approx(
-        np.subtract(*macro(first, "m").groupby(level="system").mean()[["A", "Hybrid"]]))
+        np.subtract(*macro(first, name).groupby(level="system").mean()[["A", "Hybrid"]]))

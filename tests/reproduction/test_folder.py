@@ -1,31 +1,27 @@
-"""Files appear whole or not at all; a key is a function of the settings."""
+"""Run folders: whole, and of exactly these settings."""
 
-import pytest
-
-from hybridlib import runs
-
-
-def test_key_is_a_function_of_the_settings():
-    assert runs.key({"a": 1, "b": [2, {"c": 3}]}) == runs.key({"b": [2, {"c": 3}], "a": 1})
-    assert runs.key({"alpha": 0.5}) != runs.key({"alpha": 0.51})
-
-
-def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
-    path = tmp_path / "table.txt"
-    path.write_text("old")
-    with pytest.raises(RuntimeError), runs.atomic(path) as temporary:
-        temporary.write_text("half of the n")
-        raise RuntimeError
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-    with runs.atomic(path) as temporary:
-        temporary.write_text("new")
-    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+from hybridlib import files
+from reproduction.run import folder
 
 
 def test_publish_replaces_what_stood_there(tmp_path):
     for name in ("run", ".run.tmp"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "who").write_text(name)
-    runs.publish(tmp_path / ".run.tmp", tmp_path / "run")
+    folder.publish(tmp_path / ".run.tmp", tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert (tmp_path / "run" / "who").read_text() == ".run.tmp"
+
+
+def test_a_run_is_complete_if_its_settings_are_these(tmp_path):
+    assert not folder.is_complete(tmp_path / "nowhere", {"seed": 0})
+    files.write_json(tmp_path / "settings.json", {"seed": 0, "languages": ["de", "en"]})
+    assert folder.is_complete(tmp_path, {"languages": ["de", "en"], "seed": 0})
+    assert not folder.is_complete(tmp_path, {"languages": ["en", "de"], "seed": 0})
+
+
+def test_a_manifest_says_what_a_run_ran_on():
+    found = folder.manifest(0.0, device="cpu")
+    assert found["device"] == "cpu" and found["versions"]["torch"].startswith(("2.", "3."))
+    assert found["seconds"] > 0 and found["threads"] >= 1 and found["peak_memory_gib"] > 0
+    assert found["git"] and not any(str(value).startswith("/") for value in found.values()), "no place of a machine"

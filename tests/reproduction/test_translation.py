@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from hybridlib import encoding, files
 from hybridlib.data import CorpusError, read_groups
 from hybridlib.languages import FLORES
-from reproduction.sources import articles, checks, filters, translation
+from reproduction.sources import checks, filters, translation
+from reproduction.sources.articles import LANGUAGES, read_articles
 from reproduction.sources.filters import FILTERS
 from reproduction.sources.translator import MODEL, PINNED, load_translator
 
@@ -101,7 +102,7 @@ def words(records):
 
 def test_both_families_call_languages_so():
     from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
-    assert set(FLORES) == set(articles.LANGUAGES)
+    assert set(FLORES) == set(LANGUAGES)
     assert set(FLORES.values()) <= set(FAIRSEQ_LANGUAGE_CODES)
     assert FLORES["zh"].endswith("Hans") and FLORES["ar"] == "arb_Arab"
 
@@ -248,12 +249,12 @@ def test_a_question_may_be_shorter_than_a_sentence():
 
 @pytest.fixture(scope="module")
 def mini():
-    return articles.read_articles(ROOT / "data" / "mini" / "train.jsonl")
+    return read_articles(ROOT / "data" / "mini" / "train.jsonl")
 
 
 def pairs_of(articles):
     """(English text, text, language, whether a question) of all sentences and questions."""
-    for language in (x for x in articles.LANGUAGES if x != "en"):
+    for language in (x for x in LANGUAGES if x != "en"):
         for article in articles:
             for source, text in zip(article["sentences"]["en"], article["sentences"][language], strict=True):
                 yield source, text, language, False

@@ -1,0 +1,63 @@
+"""Files appear whole or not at all; a key is a function of the settings."""
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybridlib import files
+
+choices = st.dictionaries(st.text(max_size=5), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=4))
+
+
+def test_key_is_a_function_of_the_settings():
+    assert files.key({"a": 1, "b": [2, {"c": 3}]}) == files.key({"b": [2, {"c": 3}], "a": 1})
+    assert files.key({"alpha": 0.5}) != files.key({"alpha": 0.51})
+    # Written down once: another digest, and every run of everyone would be trained anew.
+    assert files.key({"alpha": 0.5, "seed": 0, "languages": ["de", "ü"]}) == "bbf1d90856d851ea"
+
+
+@settings(max_examples=40, deadline=None)
+@given(choices)
+def test_key_forgets_the_order_and_survives_a_file(chosen):
+    backwards = dict(reversed(chosen.items()))
+    assert files.key(chosen) == files.key(backwards) == files.key(json.loads(json.dumps(chosen)))
+    assert len(files.key(chosen)) == 16 and int(files.key(chosen), 16) >= 0
+
+
+def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
+    path = tmp_path / "table.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), files.atomic(path) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with files.atomic(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old", "not before it is whole"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_makes_the_folder(tmp_path):
+    with files.atomic(tmp_path / "a" / "b" / "c.txt") as temporary:
+        temporary.write_text("x")
+    assert (tmp_path / "a" / "b" / "c.txt").read_text() == "x"
+
+
+def test_json_is_written_to_be_read_by_people(tmp_path):
+    files.write_json(tmp_path / "a.json", {"b": "ü", "a": [1]})
+    assert (tmp_path / "a.json").read_text("utf-8") == '{\n "b": "ü",\n "a": [\n  1\n ]\n}\n'
+
+
+def test_digest_and_size(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "inner" / "b").write_bytes(b"defgh")
+    # The digest of "abc" in FIPS 180-2.
+    assert files.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert files.sha256(tmp_path / "inner" / "b") == hashlib.sha256(b"defgh").hexdigest()
+    assert files.size(tmp_path) == 8 and files.size(tmp_path / "nowhere") == 0
