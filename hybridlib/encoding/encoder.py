@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+
+from hybridlib.progress import progress_bar
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -141,7 +142,7 @@ def encode_all(siblings: Siblings, texts: Sequence[str], prompt: str, tokens_per
     order = sorted(range(len(distinct)), key=lambda i: -len(encodings[i]))
     embeddings: list[Any] = [None] * len(siblings.uppers)
     padded, at = 0, 0
-    with torch.inference_mode(), tqdm(total=len(order), desc=description, unit="text") as progress:
+    with torch.inference_mode(), progress_bar(total=len(order), desc=description, unit="text") as progress:
         while at < len(order):
             batch = order[at:at + max(1, tokens_per_batch // len(encodings[order[at]]))]
             features = siblings.tokenizer.pad({"input_ids": [encodings[i] for i in batch]}, return_tensors="pt")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from hybridlib import encoding
 from hybridlib.data import TestSet
+from hybridlib.progress import progress_bar
 
 TOP = 10
 
@@ -67,7 +67,7 @@ def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, bloc
         [relevant[:, 0], language])).groupby(level=[0, 1]).cumcount().to_numpy()
     in_language, in_pool = np.zeros((2, len(relevant)), np.int32)
     top = torch.zeros((len(q), len(blocks)), dtype=torch.int32)
-    for start in tqdm(range(0, len(q), chunk), desc="ranking", unit="chunk"):
+    for start in progress_bar(range(0, len(q), chunk), desc="ranking", unit="chunk"):
         rows = slice(start, start + chunk)
         keys = torch.addmm(place, q[rows], c)  # (chunk, C)
         first, last = np.searchsorted(relevant[:, 0], [start, start + len(keys)])

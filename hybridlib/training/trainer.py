@@ -8,10 +8,10 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from torch.nn import Module
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hybridlib.data import ParallelCorpus
+from hybridlib.progress import progress_bar
 from hybridlib.training.losses import EnglishRankingDistillation
 from hybridlib.training.sampling import LanguageBatchSampler, PairDataset
 
@@ -69,7 +69,7 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
                        **kwargs: Any) -> None:
         """Open the bar, where a resumed run left it."""
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.description, unit="step")
+        self.bar = progress_bar(total=state.max_steps, initial=state.global_step, desc=self.description, unit="step")
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
                logs: dict[str, float] | None = None, **kwargs: Any) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
-from tqdm.auto import tqdm
 
 from hybridlib.languages import SCRIPTS
+from hybridlib.progress import progress_bar
 from reproduction.sources import checks
 
 Translations = Mapping[str, str | None]  # of English texts; None if one was too long, or did not end
@@ -127,7 +127,7 @@ def add_languages(records: Iterable[dict[str, Any]], translations: Mapping[str, 
         the first; a pair in that of its query, if both fail) and "kept". A negative whose pair failed is not asked.
     """
     counts = Counter()
-    for record in tqdm(records, desc="filtering", unit="group"):
+    for record in progress_bar(records, desc="filtering", unit="group"):
         for language, found in translations.items():
             add_language(record, language, found, counts)
     rows = pd.MultiIndex.from_product([translations, ["pairs", "negatives"]], names=["language", "of"])
