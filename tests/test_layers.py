@@ -24,7 +24,8 @@ LIBRARY = (
     ("hybridlib.training",),
     ("hybridlib.cli",),
 )
-TRAINING_NEEDS = ("hybridlib.languages", "hybridlib.files", "hybridlib.progress", "hybridlib.data", "hybridlib.training")
+TRAINING_NEEDS = ("hybridlib.languages", "hybridlib.files", "hybridlib.progress", "hybridlib.data",
+                  "hybridlib.training")
 REPRODUCTION = (
     ("reproduction.workspace",),
     # Run folders are files on a disk: those who write some need not know what a system is.

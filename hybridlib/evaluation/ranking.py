@@ -62,9 +62,10 @@ def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, bloc
     relevant = np.asarray(relevant, np.int64).reshape(-1, 2)
     stops = torch.tensor([block.stop for block in blocks])
     language = torch.bucketize(torch.from_numpy(relevant[:, 1].copy()), stops, right=True).numpy()
-    # The n-th relevant candidate in a language: all queries that have one are compared together.
-    column = language * len(relevant) + pd.Series(0, index=pd.MultiIndex.from_arrays(
-        [relevant[:, 0], language])).groupby(level=[0, 1]).cumcount().to_numpy()
+    # All queries that have an n-th relevant candidate in a language are compared together.
+    first_there = np.diff(relevant[:, 0], prepend=-1) | np.diff(language, prepend=-1) != 0
+    nth = np.arange(len(relevant)) - np.flatnonzero(first_there)[np.cumsum(first_there) - 1]
+    column = language * len(relevant) + nth
     in_language, in_pool = np.zeros((2, len(relevant)), np.int32)
     top = torch.zeros((len(q), len(blocks)), dtype=torch.int32)
     for start in progress_bar(range(0, len(q), chunk), desc="ranking", unit="chunk"):
