@@ -30,38 +30,46 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; returns the exit status, or ends the program with it."""
     chosen = parser().parse_args(arguments)
     # Behind the parsing, so that --help and a typing error are answered at once.
+    from hybridlib.errors import one_line_errors
+
+    with one_line_errors():
+        _evaluate(chosen)
+    return 0
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
     from hybridlib.data import RELEASED, TestSet, load_test_set
+    from hybridlib.devices import check_device
     from hybridlib.encoding import Prompts
     from hybridlib.evaluation import evaluate
+    from hybridlib.files import check_writable
 
-    try:
-        if (chosen.query_prompt is None) != (chosen.passage_prompt is None):
-            raise ValueError("give both prompts, or neither to use the model's own")
-        prompts = None if chosen.query_prompt is None else Prompts(chosen.query_prompt, chosen.passage_prompt)
-        if chosen.out:
-            from hybridlib.evaluation.figures import use_style
+    # All that can be wrong without reading a text comes first.
+    if (chosen.query_prompt is None) != (chosen.passage_prompt is None):
+        raise ValueError("give both prompts, or neither to use the model's own")
+    prompts = None if chosen.query_prompt is None else Prompts(chosen.query_prompt, chosen.passage_prompt)
+    check_device(chosen.device)
+    if chosen.out:
+        from hybridlib.evaluation.figures import use_style
 
-            use_style()
-        if chosen.test_set in RELEASED:
-            test_set = load_test_set(chosen.test_set, chosen.data)
-        elif chosen.data:
-            raise ValueError("--data goes with xquad-r or mlqa-r; name a folder with --test-set alone")
-        elif not re.search(r"[\\/.]", chosen.test_set) and not Path(chosen.test_set).is_dir():
-            raise ValueError(f"no test set {chosen.test_set!r}: there are {', '.join(RELEASED)}, and there is no such "
-                             "folder")
-        else:
-            test_set = TestSet.from_beir(chosen.test_set)
-        report = evaluate(chosen.model, test_set, prompts, chosen.precision, chosen.device)
-        print(report.text())
-        if chosen.out:
-            print(f"report: {report.write(chosen.out)}")
-    except (OSError, ValueError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        use_style()
+        check_writable(chosen.out)
+    if chosen.test_set in RELEASED:
+        test_set = load_test_set(chosen.test_set, chosen.data)
+    elif chosen.data:
+        raise ValueError("--data goes with xquad-r or mlqa-r; name a folder with --test-set alone")
+    elif not re.search(r"[\\/.]", chosen.test_set) and not Path(chosen.test_set).is_dir():
+        raise ValueError(f"no test set {chosen.test_set!r}: there are {', '.join(RELEASED)}, and there is no such "
+                         "folder")
+    else:
+        test_set = TestSet.from_beir(chosen.test_set)
+    report = evaluate(chosen.model, test_set, prompts, chosen.precision, chosen.device)
+    print(report.text())
+    if chosen.out:
+        print(f"report: {report.write(chosen.out)}")
 
 
 if __name__ == "__main__":

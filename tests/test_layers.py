@@ -14,7 +14,7 @@ from conftest import ROOT
 PACKAGES = ("hybridlib", "reproduction")
 # From the bottom up; a module imports what stands on its own line or above it.
 LIBRARY = (
-    ("hybridlib.languages", "hybridlib.files", "hybridlib.progress"),
+    ("hybridlib.languages", "hybridlib.files", "hybridlib.progress", "hybridlib.errors", "hybridlib.devices"),
     ("hybridlib.data",),
     ("hybridlib.encoding",),
     ("hybridlib.evaluation",),
@@ -24,7 +24,7 @@ LIBRARY = (
     ("hybridlib.training",),
     ("hybridlib.cli",),
 )
-TRAINING_NEEDS = ("hybridlib.languages", "hybridlib.files", "hybridlib.progress", "hybridlib.data",
+TRAINING_NEEDS = (*LIBRARY[0], "hybridlib.data",
                   "hybridlib.training")
 REPRODUCTION = (
     ("reproduction.workspace",),

@@ -5,7 +5,10 @@ For models that mteb can run, with mteb's own runner; needs ``pip install hybrid
     import mteb
     from hybridlib.integrations.mteb import XQuADRMultilingualPool
 
-    mteb.evaluate(model, [XQuADRMultilingualPool()])
+    mteb.evaluate(model, [XQuADRMultilingualPool()], cache=None)
+
+The tasks are not in mteb's own list: give the object, not its name, to ``mteb.evaluate``. ``cache=None`` because mteb
+calls every model from a folder ``no_model_name/available``, and would hand a second one the first one's scores.
 
 In mteb's multilingual retrieval tasks the documents of a subset are in one language. Here those of all languages
 are ranked against each other, which is the setting that mteb issue 1625 asks for. Beside mteb's scores a subset has
@@ -20,8 +23,13 @@ are ranked against each other, which is the setting that mteb issue 1625 asks fo
 * mteb prints the measures at a cutoff with five decimals; ``map`` and ``rank_distance`` are not rounded.
 
 mteb holds the whole ranking of every query in dictionaries: a subset of XQuAD-R's pool takes 3.3 GiB and, beside the
-encoding, two minutes of one core. It encodes the documents anew for each subset; with
-`mteb.models.CachedEmbeddingWrapper` around the model each text is encoded once.
+encoding, two minutes of one core. It encodes the documents anew for each subset. So that each text is encoded once, with
+a folder of its own for each model::
+
+    from mteb.models import CachedEmbeddingWrapper, SentenceTransformerEncoderWrapper
+
+    cached = CachedEmbeddingWrapper(SentenceTransformerEncoderWrapper(model), "embeddings/my-model")
+    mteb.evaluate(cached, [XQuADRMultilingualPool()], cache=None)
 """
 
 from collections.abc import Sequence

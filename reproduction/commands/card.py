@@ -19,6 +19,7 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData
 from sentence_transformers.base.model_card import generate_model_card
 
+from hybridlib.errors import one_line_errors
 from reproduction.findings import tables
 from reproduction.run import Store, System
 from reproduction.workspace import Workspace
@@ -124,12 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, help="where the run folders are (default: runs/)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="to evaluate on, if that is not done")
     chosen = parser.parse_args(arguments)
-    try:
+    with one_line_errors():
         store = Store.open(chosen.preset, Workspace(data=chosen.data, runs=chosen.runs, device=chosen.device))
         print(write(store, System.parse(chosen.sampling), chosen.seed, chosen.out))
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     return 0
 
 

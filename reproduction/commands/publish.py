@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from hybridlib import files
+from hybridlib.errors import one_line_errors
 from reproduction.findings.figures import DRAWN, count_seeds
 from reproduction.workspace import Workspace
 
@@ -93,11 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="mini", help="a file of configs/, without its ending")
     chosen = parser.parse_args(arguments)
-    try:
+    with one_line_errors():
         done, left = publish(chosen.preset, Workspace())
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     print("published:", ", ".join(done) or "nothing")
     for name, reason in left.items():
         print(f"left as it was: {name}: {reason}")

@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from hybridlib import files
+from hybridlib.errors import one_line_errors
 from reproduction.run import Store, check_device
 from reproduction.workspace import ROOT, Workspace
 
@@ -79,12 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fraction", type=float, default=1.0, help="of each sweep, from its front (default: 1)")
     chosen = parser.parse_args(arguments)
     data = str(Path(chosen.data).resolve()) if chosen.data else ""
-    try:
+    with one_line_errors():
         check_device(chosen.device)
         store = Store.open(chosen.preset, Workspace(data or None, chosen.device))
         store.preset.training_sets, store.test_sets  # noqa: B018 (bad data stops here, before any work)
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        sys.exit(f"hybridlib: {error}")
 
     # Bars inside the notebooks would only fill their stored outputs; papermill's own shows how far it is.
     os.environ["TQDM_DISABLE"] = "1"

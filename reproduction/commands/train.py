@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hybridlib.errors import one_line_errors
 from reproduction.run import Store, System
 from reproduction.workspace import ROOT, Workspace
 
@@ -33,12 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where run folders go")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     chosen = parser.parse_args(arguments)
-    try:
+    with one_line_errors():
         store = Store.open(chosen.preset, Workspace(chosen.data, chosen.device, runs=chosen.runs))
         print(store.train(System.parse(chosen.sampling), chosen.seed))
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     return 0
 
 

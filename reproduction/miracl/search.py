@@ -23,6 +23,7 @@ finds a shard's candidates in float32, and exact scores order them.
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
@@ -89,6 +90,17 @@ def _shards(folder: str | Path) -> list[tuple[Path, Path, range]]:
              range(start, min(start + size, total))) for number, start in enumerate(range(0, total, size))]
 
 
+def _is_whole(docids: Path, embeddings: Path, positions: range) -> bool:
+    """Whether both files of a shard are there, with as many docids and embeddings as it has passages."""
+    if not docids.is_file() or not embeddings.is_file():
+        return False
+    try:
+        rows = len(np.load(embeddings, mmap_mode="r"))
+    except (ValueError, EOFError, OSError):  # cut, emptied, or no such file
+        return False
+    return rows == len(positions) == docids.read_bytes().count(b"\n")
+
+
 def encode_corpus(folder: str | Path, passages: Iterable[tuple[str, str]], encode: Callable[[list[str]], np.ndarray],
                   state: PartialState) -> None:
     """Encode the shards of a corpus that are not there yet; each process its part of them.
@@ -109,7 +121,12 @@ def encode_corpus(folder: str | Path, passages: Iterable[tuple[str, str]], encod
         If there are fewer passages than the settings say.
     """
     shards = _shards(folder)
-    missing = [number for number, (_, embeddings, _) in enumerate(shards) if not embeddings.is_file()]
+    missing = [number for number, shard in enumerate(shards) if not _is_whole(*shard)]
+    damaged = [number for number in missing if shards[number][1].is_file()]
+    if damaged and state.is_main_process:
+        warnings.warn(f"{folder}: {len(damaged)} shard(s) are damaged and are encoded anew: "
+                      f"{', '.join(shards[number][1].name for number in damaged[:5])}{', …' * (len(damaged) > 5)}",
+                      stacklevel=2)
     # All must have listed the folder before anyone adds to it: the lists are shared out, and must be the same.
     state.wait_for_everyone()
     with state.split_between_processes(missing) as mine:

@@ -28,6 +28,7 @@ from sentence_transformers import SentenceTransformer
 
 from hybridlib import encoding, files
 from hybridlib.data import CorpusError
+from hybridlib.errors import one_line_errors
 from reproduction import published
 from reproduction.miracl import search
 from reproduction.miracl.collection import (
@@ -167,15 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # with its shards waits for the others, however long they take.
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
     state = PartialState(cpu=cpu, timeout=timedelta(weeks=1))
-    try:
-        with state.main_process_first():
-            model, source = encoding.load(chosen.model)
-            prompts = encoding.Prompts.of(model)
-            dtype = torch.bfloat16 if encoding.in_bfloat16("auto", state.device) else torch.float32
-            precision = str(dtype).removeprefix("torch.")
-            collections, remarks = _prepare(chosen, model, precision, prompts, state)
-    except (OSError, ValueError) as error:
-        sys.exit(f"hybridlib: {error}")
+    with one_line_errors(), state.main_process_first():
+        model, source = encoding.load(chosen.model)
+        prompts = encoding.Prompts.of(model)
+        dtype = torch.bfloat16 if encoding.in_bfloat16("auto", state.device) else torch.float32
+        precision = str(dtype).removeprefix("torch.")
+        collections, remarks = _prepare(chosen, model, precision, prompts, state)
     for remark in remarks:
         print(remark, file=sys.stderr)
 

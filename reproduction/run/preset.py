@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
+from hybridlib import files
 from hybridlib.data import ParallelCorpus, TestSet, read_groups, read_lareqa, verify_checksum
 from hybridlib.training import ALPHA, LanguageBatchSampler, selection_of
 from reproduction.run.settings import OPTIONAL, SettingsError, TrainingSettings, read_yaml
@@ -158,10 +160,11 @@ class Preset:
         SettingsError
             If there is no such setting, or its value cannot be used.
         """
-        return self._settings(system, seed, [[entry["file"], entry["sha256"]] for entry in self._resolved["training"]],
-                              self._resolved["selection"])
+        data = [[entry["file"], entry["sha256"]] for entry in self._resolved["training"]]
+        return self._settings(system, seed, data, self._resolved["selection"], _fingerprint(self.config["encoder"]))
 
-    def _settings(self, system: System, seed: int, data: list, selection: dict) -> TrainingSettings:
+    def _settings(self, system: System, seed: int, data: list, selection: dict,
+                  fingerprint: str | None = None) -> TrainingSettings:
         changes = dict(system.changes)
         if unknown := changes.keys() - self.config.keys() - set(OPTIONAL):
             raise SettingsError(f"{str(system.base)!r}: no setting {', '.join(sorted(unknown))} in "
@@ -172,15 +175,17 @@ class Preset:
                                 "system")
         alpha = self.config.get("alpha") if system.sampling == "Hybrid" else ALPHA.get(system.sampling)
         return TrainingSettings.of(self.config | {
-            "sampling": system.sampling, "seed": seed, "alpha": alpha, "data": data, "selection": selection} | changes,
-            where)
+            "sampling": system.sampling, "seed": seed, "alpha": alpha, "data": data, "selection": selection,
+            "encoder_fingerprint": fingerprint} | changes, where)
 
     def choices(self, system: System, seed: int) -> dict[str, Any]:
         """What the folder of a system and a seed is made from: its key is a hash of this."""
         if system.is_trained:
             return self.settings(system, seed).as_dict()
-        return {"encoder": system.encoder or self.config["encoder"], "precision": self.config["precision"],
-                "sampling": system.sampling}
+        encoder = system.encoder or self.config["encoder"]
+        fingerprint = _fingerprint(encoder)
+        return {"encoder": encoder, "precision": self.config["precision"], "sampling": system.sampling} | (
+            {"encoder_fingerprint": fingerprint} if fingerprint else {})
 
     def sampler(self, system: System, seed: int) -> LanguageBatchSampler:
         """The batch sampler of a run, to look at its batches."""
@@ -203,6 +208,11 @@ class Preset:
             sets = [c.select(kept[(kept >= a) & (kept < b)] - a)
                     for c, (a, b) in zip(sets, pairwise(ends), strict=True)]
         return [c for c in sets if len(c)]
+
+
+def _fingerprint(encoder: str) -> str | None:
+    """What is in an encoder's folder; None of a name, whose revision says it."""
+    return files.fingerprint(encoder) if Path(encoder).is_dir() else None
 
 
 def _check_data(data: Any, file: str) -> dict[str, Any]:

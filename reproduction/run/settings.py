@@ -12,6 +12,7 @@ from hybridlib.training import ALPHA, SAMPLINGS
 
 # Settings that are part of a run, and of its key, only where they are given.
 OPTIONAL = ("groups", "sets", "loss", "mini_batch_size")
+_OF_DATA = ("data", "selection", "encoder_fingerprint")
 
 
 class SettingsError(ValueError):
@@ -113,6 +114,8 @@ class TrainingSettings:
         Only those training sets.
     loss : {"info_nce", "distillation"} or None
         None is InfoNCE; see `hybridlib.training.EnglishRankingDistillation`.
+    encoder_fingerprint : str or None
+        Of an encoder in a folder: what was in it (`hybridlib.files.fingerprint`).
 
     Raises
     ------
@@ -145,6 +148,7 @@ class TrainingSettings:
     sets: tuple[str, ...] | None = None
     loss: str | None = None
     mini_batch_size: int | None = None
+    encoder_fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -186,7 +190,7 @@ class TrainingSettings:
         """What ``settings.json`` holds and the key is made from: JSON's types, optional settings only if given."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()
-                if not (value is None and name in (*OPTIONAL, "data", "selection"))}
+                if not (value is None and name in (*OPTIONAL, *_OF_DATA))}
 
 
 def _as_float(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
@@ -96,10 +97,19 @@ class Store:
         own = [run for run in runs if not run[0].encoder]
         for test_set in self.test_sets.values():
             for group in [own, *([run] for run in runs if run not in own)]:
-                missing = [run for run in group
-                           if not folder.ranks_file(self.run_folder(*run), test_set.name).is_file()]
+                missing = [run for run in group if not self._is_evaluated(*run, test_set.name)]
                 if missing:
                     self._evaluate(missing, test_set)
+
+    def _model_fingerprint(self, system: System, seed: int) -> str | None:
+        """What is in the folder of a trained model; of other encoders the settings say it."""
+        return files.fingerprint(self.run_folder(system, seed) / "model") if system.is_trained else None
+
+    def _is_evaluated(self, system: System, seed: int, test_set: str) -> bool:
+        """Whether there are ranks on a test set, made by the very model that is there now."""
+        facts = self._facts_file(system, seed, test_set)
+        return folder.ranks_file(self.run_folder(system, seed), test_set).is_file() and facts.is_file() and (
+            json.loads(facts.read_text("utf-8")).get("model") == self._model_fingerprint(system, seed))
 
     def _load_together(self, runs: Sequence[Run]) -> tuple[encoding.Siblings, list[str], encoding.Prompts]:
         """Models of systems as siblings; where each came from; and the prompts that they take."""
@@ -133,12 +143,15 @@ class Store:
         embeddings, counts = embed(siblings, test_set, prompts)
         for run, (queries, candidates), source in zip(runs, embeddings, sources, strict=True):
             place = self.run_folder(*run)
+            # What was made of another model that stood here goes first.
+            for file in place.glob(f"ranks.{test_set.name}.*parquet"):
+                file.unlink()
             table = rank_test_set(test_set, queries, candidates)
             with files.atomic(place / f"embeddings.{test_set.name}.safetensors") as temporary:
                 save_file({"queries": queries, "candidates": candidates}, temporary)
             files.write_json(self._facts_file(*run, test_set.name), folder.manifest(
                 started, **about(source, prompts, siblings.dtype, self.workspace.device, counts), encoded=counts,
-                evaluated_together=len(runs)))
+                evaluated_together=len(runs), model=self._model_fingerprint(*run)))
             with files.atomic(folder.ranks_file(place, test_set.name)) as temporary:
                 table.to_parquet(temporary, index=False)
 
@@ -198,7 +211,8 @@ class Store:
         for run in runs:
             self._check_is_there(*run)
         means_files = [self.run_folder(*run) / "training_means.safetensors" for run in runs]
-        missing = [(run, file) for run, file in zip(runs, means_files, strict=True) if not file.is_file()]
+        missing = [(run, file) for run, file in zip(runs, means_files, strict=True)
+                   if _made_of(file) != (self._model_fingerprint(*run) or "")]
         if missing:
             texts = training_texts(self.preset.training_sets, self.preset.languages, groups)
             siblings, _, prompts = self._load_together([run for run, _ in missing])
@@ -209,9 +223,9 @@ class Store:
                 for table, embeddings in zip(tables, every, strict=True):
                     for language, rows in texts[side].groupby("language").indices.items():
                         table[f"{side} {language}"] = embeddings[rows].mean(0)
-            for table, (_, file) in zip(tables, missing, strict=True):
+            for table, (run, file) in zip(tables, missing, strict=True):
                 with files.atomic(file) as temporary:
-                    save_file(table, temporary)
+                    save_file(table, temporary, {"model": self._model_fingerprint(*run) or ""})
         return [{side: {name.split()[1]: mean for name, mean in table.items() if name.startswith(side)}
                  for side in SIDES} for table in map(load_file, means_files)]
 
@@ -230,6 +244,14 @@ class Store:
         return pd.concat([per_query(self.ranks(system, seed, test_set)).assign(
             system=str(system), sampling=system.sampling, remedy=system.remedy, seed=seed)
             for system, seed in runs], ignore_index=True)
+
+
+def _made_of(means: Path) -> str | None:
+    """The fingerprint of the model that a file of means was made of; None without the file."""
+    if not means.is_file():
+        return None
+    with safe_open(means, "np") as file:
+        return (file.metadata() or {}).get("model")
 
 
 def _as_of_today(ranks: pd.DataFrame) -> pd.DataFrame:

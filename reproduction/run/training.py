@@ -1,6 +1,7 @@
 """Settings and data to a run folder, by sentence-transformers' own trainer."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -11,10 +12,11 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerState
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 
-from hybridlib import encoding, files
+from hybridlib import devices, encoding, files
 from hybridlib.data import ParallelCorpus
+from hybridlib.errors import RunError
 from hybridlib.training import (
     EnglishRankingDistillation,
     LanguageBatchSampler,
@@ -25,6 +27,22 @@ from hybridlib.training import (
 )
 from reproduction.run import folder as run_folder
 from reproduction.run.settings import TrainingSettings
+
+
+class _Finite(TrainerCallback):
+    """Stops a run whose loss is no number any more: what follows would be noise, saved as a model."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def on_log(self, args: SentenceTransformerTrainingArguments, state: TrainerState, control: TrainerControl,
+               logs: dict[str, float] | None = None, **kwargs: object) -> None:
+        for loss in ("loss", "eval_loss"):
+            if not math.isfinite((logs or {}).get(loss, 0)):
+                kind = "training" if loss == "loss" else "validation"
+                raise RunError(f"{self.name}: the {kind} loss at step {state.global_step} is {logs[loss]}; take a "
+                               f"lower learning_rate (it is {args.learning_rate:g}) or more warmup_steps, a higher "
+                               "temperature, or precision: fp32")
 
 
 def sampler_of(settings: TrainingSettings, corpora: Sequence[ParallelCorpus]) -> LanguageBatchSampler:
@@ -93,7 +111,7 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
 
     Raises
     ------
-    ValueError, RuntimeError, OSError
+    ValueError, RunError, OSError
         If the batch cannot be cut into equal slices; if the device is not there; if an unfinished run was begun in
         another precision, or is not seen by every process; if the disk is too full for the checkpoints.
     """
@@ -109,9 +127,13 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
     temporary = folder.with_name(f".{folder.name}.tmp")
     checkpoints = temporary / "checkpoints"
 
-    model, source = encoding.load(settings.encoder, settings.max_length)
-    # Whoever loads the model uses the prompts that it was trained with.
-    model.prompts = {"query": encoding.Prompts.query, "document": encoding.Prompts.passage}
+    model, source = encoding.load(settings.encoder)
+    max_tokens = model.max_seq_length
+    encoding.limit(settings.encoder, model, settings.max_length)
+    prompts = encoding.Prompts.of(model, otherwise=encoding.E5_PROMPTS)
+    if prompts is encoding.E5_PROMPTS:
+        # Whoever loads the model uses the prompts that it was trained with.
+        model.prompts = {"query": prompts.query, "document": prompts.passage}
     model = model.to(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device)
     trained = freeze(model, settings.trainable_layers)
     bf16 = encoding.in_bfloat16(settings.precision, device)
@@ -121,13 +143,12 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
         accelerator_config={"split_batches": True},
         per_device_eval_batch_size=min(len(selection), 128), learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay, warmup_steps=settings.warmup_steps,
-        prompts={"query": encoding.Prompts.query, "passage": encoding.Prompts.passage,
-                 "negative": encoding.Prompts.passage, "english_query": encoding.Prompts.query,
-                 "english_passage": encoding.Prompts.passage},
+        prompts={"query": prompts.query, "passage": prompts.passage, "negative": prompts.passage,
+                 "english_query": prompts.query, "english_passage": prompts.passage},
         eval_strategy="steps", eval_steps=settings.eval_steps, save_strategy="steps",
         save_steps=settings.eval_steps, save_total_limit=2, load_best_model_at_end=True,
         metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=1, logging_first_step=True,
-        report_to="none", disable_tqdm=True, dataloader_pin_memory=device != "cpu",
+        report_to="none", disable_tqdm=True, logging_nan_inf_filter=False, dataloader_pin_memory=device != "cpu",
         restore_callback_states_from_checkpoint=True)  # else a resumed run would count its patience anew
     precision, begun = "bf16" if bf16 else "fp32", temporary / "begun.json"
     with arguments.main_process_first(local=False):
@@ -138,17 +159,17 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
             files.write_json(begun, {"precision": precision})
             files.write_json(temporary / "settings.json", choices)
     if not run_folder.is_complete(temporary, choices):
-        raise RuntimeError(f"{temporary} was made by the first process and is not seen by process "
+        raise RunError(f"{temporary} was made by the first process and is not seen by process "
                            f"{arguments.process_index}: several machines need one shared filesystem")
     before = json.loads(begun.read_text("utf-8"))["precision"]
     if before != precision:
-        raise RuntimeError(f"{temporary} was begun in {before} and would go on in {precision} here ({device}): go on "
+        raise RunError(f"{temporary} was begun in {before} and would go on in {precision} here ({device}): go on "
                            "where it was begun, or remove the folder to start anew")
     check_room(temporary, model, trained, shutil.disk_usage(temporary).free)
     trainer = LanguageBatchTrainer(
         model=model, args=arguments, sampler=sampler, eval_dataset=selection,
         loss=_loss_of(settings, model, corpora, processes), selection_loss=info_nce(model, settings.temperature),
-        callbacks=[Progress(folder.name), EarlyStoppingCallback(settings.patience), *callbacks])
+        callbacks=[_Finite(folder.name), Progress(folder.name), EarlyStoppingCallback(settings.patience), *callbacks])
     trainer.remove_callback(PrinterCallback)
     checkpoint = _last_checkpoint(checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -160,7 +181,7 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
             raise RuntimeError(f"{folder.name}: the model is not that of the best checkpoint, "
                                f"{trainer.state.best_model_checkpoint}; train again to go on from the last one")
         _publish(folder, temporary, trainer, started, encoder=source, device=device, processes=processes,
-                 precision=precision, trained_parameters=trained)
+                 precision=precision, trained_parameters=trained, max_tokens=max_tokens)
     trainer.accelerator.wait_for_everyone()
     return folder
 
@@ -198,6 +219,8 @@ def _publish(folder: Path, temporary: Path, trainer: LanguageBatchTrainer, start
                           .drop_duplicates("step"), on="step", how="left")
     losses = losses.merge(pd.DataFrame(trainer.sampler.log()), on="step", how="left")
     losses.to_csv(temporary / "losses.csv", index=False)
+    # Training cuts shorter than it has to, to be fast; whoever loads the model is to have the whole of a text.
+    trainer.model.max_seq_length = facts["max_tokens"]
     trainer.model.float().cpu().save(str(temporary / "model"), create_model_card=False)
     files.write_json(temporary / "manifest.json", run_folder.manifest(
         started, **facts, steps_run=int(losses["step"].max()), best_step=_best_step(trainer.state),
@@ -208,11 +231,10 @@ def _publish(folder: Path, temporary: Path, trainer: LanguageBatchTrainer, start
 
 
 def check_device(device: str, processes: int = 1) -> None:
-    """Raise RuntimeError if ``processes`` processes cannot train on the device ("cpu" or "cuda")."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("device is 'cuda' and no CUDA device is there; set device: cpu")
+    """Raise `RunError` if ``processes`` processes cannot train on the device ("cpu" or "cuda")."""
+    devices.check_device(device)
     if device == "cuda" and processes == 1 and torch.cuda.device_count() > 1:
-        raise RuntimeError(f"{torch.cuda.device_count()} CUDA devices and one process: start one for each with "
+        raise RunError(f"{torch.cuda.device_count()} CUDA devices and one process: start one for each with "
                            "`accelerate launch -m reproduction.commands.train …`, or choose one with "
                            "CUDA_VISIBLE_DEVICES")
 

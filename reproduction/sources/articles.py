@@ -20,6 +20,7 @@ import jsonschema
 import pandas as pd
 
 from hybridlib.data import CorpusError, ParallelCorpus, TestSet, corpus_of
+from hybridlib.data.groups import same_text
 from hybridlib.data.reading import read_lines, text_problems
 from reproduction.workspace import ROOT
 
@@ -31,9 +32,15 @@ def _schema() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json.loads((ROOT / "data/mini/schema.json").read_text("utf-8")))
 
 
+def _one_line(text: str, most: int = 200) -> str:
+    """A message without what it quotes at length."""
+    text = " ".join(text.splitlines())
+    return text if len(text) <= most else f"{text[:most // 2]} … {text[-most // 2:]}"
+
+
 def _article_problems(article: dict[str, Any], languages: Iterable[str]) -> list[str]:
     """What the schema finds; if that is nothing, what it cannot say."""
-    if found := [f"{error.json_path.replace('$', 'article', 1)}: {error.message}"
+    if found := [_one_line(f"{error.json_path.replace('$', 'article', 1)}: {error.message}")
                  for error in _schema().iter_errors(article)]:
         return found
     sentences = article["sentences"]
@@ -58,7 +65,8 @@ def read_articles(*paths: str | Path, languages: Sequence[str] = LANGUAGES) -> l
     Parameters
     ----------
     *paths : path
-        Files that belong together: no id and no text may stand twice in a language, across all of them.
+        Files that belong together: no id and no text may stand twice in a language, across all of them; texts that
+        differ in white space only are the same.
     languages : sequence of str
         Languages that every article must have.
 
@@ -79,6 +87,7 @@ def read_articles(*paths: str | Path, languages: Sequence[str] = LANGUAGES) -> l
             problems.append(f"{where}: duplicate {kind} {value!r}, also at {other}")
 
     for path in paths:
+        line = 0
         for line, article, problem in read_lines(path):
             where = f"{path}:{line}"
             found = [problem] if problem else _article_problems(article, languages)
@@ -92,13 +101,15 @@ def read_articles(*paths: str | Path, languages: Sequence[str] = LANGUAGES) -> l
             for question in article["questions"]:
                 note("question id", question["id"], where)
                 texts += question["text"].items()
-            counted = Counter(texts)
+            counted = Counter((language, same_text(text)) for language, text in texts)
             for (language, text), count in counted.items():
                 if count > 1:
                     problems.append(f"{where}: duplicate {language} text {text!r} inside the article")
                 note(f"{language} text", text, where)
-            problems += [f"{where}: {language} text is not in NFC: {text!r}" for language, text in counted
+            problems += [f"{where}: {language} text is not in NFC: {text!r}" for language, text in dict.fromkeys(texts)
                          if not unicodedata.is_normalized("NFC", text)]
+        if not line:
+            problems.append(f"{path}: the file has no articles")
     if problems:
         raise CorpusError(problems)
     return articles

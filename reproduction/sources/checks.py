@@ -22,7 +22,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from hybridlib import encoding, evaluation
-from hybridlib.data import CorpusError, TestSet
+from hybridlib.data import TestSet
+from hybridlib.errors import one_line_errors
 from hybridlib.languages import SCRIPTS
 from reproduction.sources.articles import LANGUAGES, read_articles, test_set
 
@@ -288,10 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m reproduction.sources.checks", description=__doc__.split("\n\n")[0])
     parser.add_argument("files", nargs="+", metavar="FILE", help="files in the articles format that belong together")
     files = parser.parse_args(arguments).files
-    try:
+    with one_line_errors():
         articles = read_articles(*files)
-    except (CorpusError, FileNotFoundError) as error:
-        sys.exit(f"structure: {error}")
     print(f"structure: {len(articles)} articles in {len(LANGUAGES)} languages, no problem")
     failed = 0
     for check, table, problems in run_checks(articles):

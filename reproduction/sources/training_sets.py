@@ -15,7 +15,6 @@ import argparse
 import gzip
 import io
 import json
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from tqdm.auto import tqdm
 
 from hybridlib import files
 from hybridlib.data import CorpusError
+from hybridlib.errors import one_line_errors
 from reproduction import published
 from reproduction.sources import mmarco
 from reproduction.sources.sets import SETS, TrainingSet
@@ -258,12 +258,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("give the folder of the finished files with --out")
     if chosen.data and len(chosen.names) != 1:
         parser.error("--data is the folder of one set: name that one")
-    try:
+    with one_line_errors():
         for name in chosen.names:
             facts = make_training_set(name, chosen.out, chosen.data)
             print(f"{name}: {facts['groups']:,} groups")
-    except (OSError, ValueError) as error:
-        sys.exit(f"hybridlib: {error}")
     if not chosen.names:
         print(overview(chosen.out).to_string())
 

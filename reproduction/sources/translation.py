@@ -16,7 +16,6 @@ import argparse
 import gzip
 import io
 import json
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from tqdm.auto import tqdm
 from hybridlib import encoding, files
 from hybridlib.data import read_groups
 from hybridlib.data.reading import read_lines
+from hybridlib.errors import one_line_errors
 from reproduction.run.folder import manifest
 from reproduction.sources.articles import LANGUAGES
 from reproduction.sources.filters import add_languages, lacking
@@ -236,11 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     if chosen.shard_size < 1:
         parser.error("--shard-size must be at least 1")
-    try:
+    with one_line_errors():
         counts = translate_file(chosen.file, chosen.out, chosen.model, chosen.revision, dict.fromkeys(chosen.to),
                                 chosen.shard_size)
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f"hybridlib: {error}")
     if counts is not None:
         print(counts.to_string())
         print(chosen.out)

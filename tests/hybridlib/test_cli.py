@@ -63,32 +63,33 @@ def test_prompts_of_its_own(folder, tiny_encoder, capsys):
     (["--test-set", "FOLDER", "--data", "."], "--data goes with xquad-r or mlqa-r"),
     (["--test-set", "xquad-r", "--data", "nowhere"], "nowhere/ar.json: no such file"),
     (["--test-set", "FOLDER", "--model", "./nowhere"], "nowhere: not a SentenceTransformer folder"),
+    (["--test-set", "FOLDER", "--device", "gpu"], "no device 'gpu'; there are cpu, cuda"),
+    (["--test-set", "FOLDER", "--out", "/dev/null/out"], "/dev/null/out: cannot be written, /dev/null is a file"),
 ])
 def test_it_says_in_a_line_what_is_wrong(folder, tiny_encoder, tmp_path, capsys, arguments, reason):
     arguments = [str(folder) if argument == "FOLDER" else argument for argument in arguments]
-    status = cli.main(["evaluate", "--model", str(tiny_encoder), *arguments, "--out", str(tmp_path / "out")])
-    captured = capsys.readouterr()
-    assert (status, captured.out) == (1, "")
-    (line,) = captured.err.splitlines()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["evaluate", "--model", str(tiny_encoder), "--out", str(tmp_path / "out"), *arguments])
+    (line,) = str(ended.value.code).splitlines()  # Python prints it on stderr, and the status is 1
     assert re.match(f"error: .*{reason}", line)
+    assert capsys.readouterr().out == ""
     assert not (tmp_path / "out").exists()
 
 
-def test_a_broken_file_is_named_by_line(folder, tiny_encoder, write_lines, capsys):
+def test_a_broken_file_is_named_by_line(folder, tiny_encoder, write_lines):
     write_lines("qrels.tsv", ["q0\td0\t1", "q1\td99\t1"])
-    assert cli.main(["evaluate", "--model", str(tiny_encoder), "--test-set", str(folder)]) == 1
-    assert capsys.readouterr().err.splitlines()[1:] == [f"{folder / 'qrels.tsv'}:2: there is no candidate 'd99'"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["evaluate", "--model", str(tiny_encoder), "--test-set", str(folder)])
+    assert ended.value.code.splitlines()[1:] == [f"{folder / 'qrels.tsv'}:2: there is no candidate 'd99'"]
 
 
 def test_a_report_without_its_libraries_is_refused_before_any_work(folder, tiny_encoder, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "seaborn", None)
     monkeypatch.delitem(sys.modules, "hybridlib.evaluation.figures", raising=False)
     monkeypatch.delattr("hybridlib.evaluation.figures", raising=False)
-    assert cli.main(["evaluate", "--model", str(tiny_encoder), "--test-set", str(folder), "--out",
-                     str(tmp_path / "out")]) == 1
-    captured = capsys.readouterr()
-    assert captured.err == "error: pictures need matplotlib and seaborn: pip install 'hybridlib[report]'\n"
-    assert captured.out == ""
+    with pytest.raises(SystemExit, match=r"error: pictures need matplotlib and seaborn: pip install 'hybridlib\[rep"):
+        cli.main(["evaluate", "--model", str(tiny_encoder), "--test-set", str(folder), "--out", str(tmp_path / "out")])
+    assert capsys.readouterr().out == ""
 
 
 def test_help_is_answered_without_the_heavy_libraries():

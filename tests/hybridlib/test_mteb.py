@@ -105,6 +105,31 @@ def model(request, tiny_encoder):
     return model
 
 
+def test_the_documented_lines_work_and_tell_models_apart(make_test_set, tiny_encoder, offline, tmp_path):
+    import torch
+    from mteb.models import CachedEmbeddingWrapper, SentenceTransformerEncoderWrapper
+    from sentence_transformers import SentenceTransformer
+
+    with pytest.raises(KeyError):
+        mteb.get_task("XQuADRMultilingualPool")  # what the documentation warns of
+    test_set, maps = make_test_set("xquad-r", EVERYWHERE), {}
+    for name in ("one", "other"):
+        model = SentenceTransformer(str(tiny_encoder), device="cpu")
+        if name == "other":
+            torch.manual_seed(1)
+            with torch.no_grad():
+                for weights in model.parameters():
+                    weights += weights.std() * torch.randn_like(weights)
+        cached = CachedEmbeddingWrapper(SentenceTransformerEncoderWrapper(model), tmp_path / name)
+        for kind, given in (("plain", model), ("cached", cached)):
+            result = mteb.evaluate(given, [tasks.XQuADRMultilingualPool(test_set)], cache=None, co2_tracker=False,
+                                   show_progress_bar=False)[0]
+            maps[name, kind] = [scores["map"] for scores in result.scores["test"]]
+    assert maps["one", "plain"] == pytest.approx(maps["one", "cached"])
+    assert maps["other", "plain"] == pytest.approx(maps["other", "cached"])
+    assert maps["one", "plain"] != pytest.approx(maps["other", "plain"])
+
+
 POOLS = [("xquad-r", EVERYWHERE, tasks.XQuADRMultilingualPool),
          ("mlqa-r", PARTLY, tasks.MLQARMultilingualPool)]
 GRIDS = [("xquad-r", EVERYWHERE, tasks.XQuADRCrosslingual), ("mlqa-r", PARTLY, tasks.MLQARCrosslingual)]

@@ -56,6 +56,15 @@ def test_ties_are_ranked_in_the_order_of_the_test_set():
     assert top.tolist() == [[7, 3, 0]]
 
 
+def test_as_many_relevant_candidates_as_queries_but_not_one_each(unit_vectors):
+    rng = np.random.default_rng(2)
+    queries, candidates = unit_vectors(rng, 3), unit_vectors(rng, 30)
+    pairs = [(0, 1), (0, 4), (2, 6)]  # all in the first language
+    expected = by_sorting(queries.astype(float) @ candidates.T.astype(float), pairs)
+    for ours, plain in zip(rank(queries, candidates, pairs, BLOCKS), expected, strict=True):
+        np.testing.assert_array_equal(ours, plain)
+
+
 def test_ranks_do_not_depend_on_threads_or_chunks(unit_vectors):
     rng = np.random.default_rng(0)
     queries, candidates = unit_vectors(rng, 300, 384), unit_vectors(rng, 1100, 384)

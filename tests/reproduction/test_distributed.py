@@ -35,15 +35,37 @@ def stores(tmp_path, tiny_encoder, write_lines):
     return Store.open(str(tmp_path / "one")), Store.open(str(tmp_path / "two"))
 
 
-def in_two_processes(store, system):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-               "reproduction.commands.train", "--preset", store.preset.name, "--sampling", system, "--seed", "3"]
+def in_two_processes(store, system=None, program=None):
+    program = program or ["-m", "reproduction.commands.train", "--preset", store.preset.name, "--sampling", system,
+                          "--seed", "3"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False,
-                          env=os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"})
+                          env=os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
 
 
-def test_two_processes_equal_one(stores):
+KILLED = """
+import os, signal, sys
+from transformers import TrainerCallback
+from reproduction.run import HYBRID, Store, train
+
+class Kill(TrainerCallback):
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == {step}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+store = Store.open({preset!r})
+settings = store.preset.settings(HYBRID, 3)
+train(store.run_folder(HYBRID, 3), settings, store.preset.sets_of(settings), store.preset.selection, callbacks=[Kill()])
+"""
+
+
+def test_two_processes_equal_one_though_they_were_killed(stores, tmp_path):
+    # The batches of the steps after the kill must be those of a run that was never stopped.
+    (tmp_path / "killed.py").write_text(KILLED.format(step=7, preset=stores[1].preset.name))
     one, two = stores[0].train(HYBRID, 3), stores[1].run_folder(HYBRID, 3)
+    killed = in_two_processes(stores[1], program=[str(tmp_path / "killed.py")])
+    assert killed.returncode != 0 and not two.exists()
+    assert (two.parent / ".Hybrid-s3.tmp" / "checkpoints" / "checkpoint-5").is_dir(), killed.stderr[-3000:]
     done = in_two_processes(stores[1], "Hybrid")
     assert done.returncode == 0, done.stderr[-3000:]
     losses = [pd.read_csv(folder / "losses.csv") for folder in (one, two)]

@@ -75,6 +75,20 @@ def test_a_system_names_what_it_changes():
         mini.settings(System.parse("X-X alpha=0.4"), 0)
 
 
+@pytest.mark.parametrize(("change", "reason"), [
+    ("groups=0", "groups is 0"), ("max_length=0", "max_length is 0"), ("eval_steps=0", "eval_steps is 0"),
+    ("temperature=1e-30", "temperature is 1e-30"), ("temperature=hot", "temperature is 'hot'"),
+    ("when_unable=skip", "when_unable is 'skip'"), ("precision=fp16", "precision is 'fp16'"),
+    ("languages=[no,de]", "languages is .False, 'de'"), ("languages=[de,de]", "different language codes"),
+    ("languages=de", "languages is 'de'"), ("batch_size=1", "batch_size is 1"), ("batch_size=8.0", "batch_size is 8.0"),
+    ("steps=true", "steps is True"), ("loss=mse", "loss is 'mse', expected one of info_nce, distillation"),
+    ("trainable_layers=0", "trainable_layers is 0"), ("mini_batch_size=0", "mini_batch_size is 0"),
+    ("weight_decay=-1", "weight_decay is -1"), ("learning_rate=0", "learning_rate is 0"), ("seed=1", "no setting seed")])
+def test_a_changed_setting_that_cannot_be_used_is_refused_by_name(change, reason):
+    with pytest.raises(SettingsError, match=f"'X-X {change.partition('=')[0]}=.*{reason}"):
+        Preset("mini").settings(System.parse(f"X-X {change}"), 0)
+
+
 def test_fewer_groups_are_part_of_more():
     mini = Preset("mini")
     kept = {n: set(mini.sampler(System.parse(f"X-X groups={n}"), 0).corpora[0].ids) for n in (40, 100)}

@@ -1,6 +1,7 @@
 """Sharded search against a plain stable sort of all scores; interrupted encoding; memory; what is refused."""
 
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,32 @@ def test_a_killed_run_goes_on_after_its_last_whole_shard(tmp_path, state, unit_v
     (tmp_path / "embeddings-00001.npy").unlink()
     encode(tmp_path, vectors, 10, state, third)
     assert third.encoded == list(map(str, range(10, 20)))
+
+
+@pytest.mark.parametrize(("name", "damage"), [
+    ("embeddings-00001.npy", "cut"), ("embeddings-00001.npy", "empty"), ("embeddings-00001.npy", "gone"),
+    ("docids-00001.txt", "cut"), ("docids-00001.txt", "empty"), ("docids-00001.txt", "gone"),
+    ("embeddings-00001.npy", "header")])
+def test_a_damaged_shard_is_encoded_anew(tmp_path, state, unit_vectors, name, damage):
+    vectors = unit_vectors(np.random.default_rng(0), 20)
+    encode(tmp_path, vectors, 6, state)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    file = tmp_path / name
+    whole = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"cut": whole[:-5], "empty": b"", "header": b"not numpy" + whole[9:]}[damage])
+    encoder = Lookup(vectors)
+    # What is only missing, as after a kill, is no damage; docids without their embeddings neither.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        encode(tmp_path, vectors, 6, state, encoder)
+    assert encoder.encoded == [str(i) for i in range(6, 12)], "that shard and no other"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    said = [str(warning.message) for warning in caught]
+    assert any("1 shard(s) are damaged" in text and "embeddings-00001.npy" in text for text in said) == (
+        (name, damage) != ("embeddings-00001.npy", "gone"))
 
 
 def test_other_settings_are_refused_by_name_and_the_folder_left_alone(tmp_path, state, unit_vectors):

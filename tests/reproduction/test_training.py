@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 from transformers import TrainerCallback
 
 from hybridlib import encoding
+from hybridlib.errors import RunError
 from hybridlib.training import freeze, selection_of
 from reproduction.run import sampler_of, training
 from reproduction.run.folder import is_complete
@@ -200,6 +201,25 @@ def test_a_run_that_was_killed_while_it_was_published_is_trained_anew(tmp_path, 
     (tmp_path / "run").rename(tmp_path / ".run.tmp")  # whole, without its checkpoints, and not yet renamed
     losses = pd.read_csv(train(tmp_path / "run", tiny_settings, complete_corpus, selection) / "losses.csv")
     assert losses["step"].tolist() == list(range(1, 13))
+
+
+class Spoil(TrainerCallback):
+    """Puts a weight out of all numbers before a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        if state.global_step == self.step:
+            with torch.no_grad():
+                next(p for p in model.parameters() if p.requires_grad).fill_(float("nan"))
+
+
+def test_a_run_that_diverges_says_where_and_what_to_change(tmp_path, tiny_settings, complete_corpus, selection):
+    with pytest.raises(RunError, match=r"run: the training loss at step 6 is nan; take a lower learning_rate "
+                                                r"\(it is 0.001\)"):
+        train(tmp_path / "run", tiny_settings, complete_corpus, selection, callbacks=[Spoil(5)])
+    assert not (tmp_path / "run").exists()
 
 
 def test_selection_reads_one_question_of_a_passage(make_corpus):

@@ -1,0 +1,38 @@
+"""What is the user's to mend is said in one line; what is ours keeps its traceback."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class RunError(RuntimeError):
+    """Work that cannot begin, or go on, for a reason that the user can change."""
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """For command lines: an error of the user's making ends the program with one line on stderr and status 1.
+
+    These are files and networks (OSError), values and data (ValueError), missing extras (ImportError) and `RunError`.
+    """
+    try:
+        yield
+    except (OSError, ValueError, ImportError, RunError) as error:
+        sys.exit(f"error: {error}")
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Around the loading of what a user names: whatever a library raises there is about that file or folder.
+
+    Raises
+    ------
+    ValueError
+        With the name, and what the library says.
+    """
+    try:
+        yield
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{name}: cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,82 @@
+"""The store finds results by what a model is, not by where it lies; and reads what earlier versions wrote."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from test_explore import toy_store
+
+from hybridlib.evaluation import NO_SEED
+from reproduction.run import HYBRID, UNTRAINED, XX, System
+
+SUBSPACE = System.parse("X-X + centring-corpus")
+
+
+@pytest.fixture
+def store(tmp_path, tiny_encoder):
+    return toy_store(tmp_path, tiny_encoder)
+
+
+def other_weights(folder):
+    """Save another model in the same folder."""
+    model = SentenceTransformer(str(folder), device="cpu")
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 0.5 * weights.std() * torch.randn_like(weights)
+    model.save(str(folder), create_model_card=False)
+
+
+def test_other_weights_in_a_trained_models_folder_are_evaluated_anew(store):
+    systems = (XX, SUBSPACE)
+    first, others = [store.ranks(system, 0) for system in systems], store.ranks(HYBRID, 0)
+    time = store.run_folder(HYBRID, 0).joinpath("ranks.toy.parquet").stat().st_mtime_ns
+    means = store.training_means([(XX, 0)])[0]["queries"]["de"]
+    other_weights(store.run_folder(XX, 0) / "model")
+    second = [store.ranks(system, 0) for system in systems]
+    for before, after in zip(first, second, strict=True):
+        assert not before.equals(after)
+    assert not np.array_equal(store.training_means([(XX, 0)])[0]["queries"]["de"], means)
+    # Nothing was made anew that had no reason to be.
+    pd.testing.assert_frame_equal(store.ranks(HYBRID, 0), others)
+    assert store.run_folder(HYBRID, 0).joinpath("ranks.toy.parquet").stat().st_mtime_ns == time
+
+
+def test_other_weights_in_an_encoders_folder_are_another_encoder(store, tiny_encoder, tmp_path):
+    folder = tmp_path / "mine"
+    shutil.copytree(tiny_encoder, folder)
+    mine = System.parse(str(folder))
+    first = store.ranks(mine)
+    assert store.ranks(mine).equals(first)
+    other_weights(folder)
+    assert not store.ranks(mine).equals(first)
+
+
+def test_another_encoder_in_its_folder_is_another_run(tiny_encoder, tmp_path):
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    store = toy_store(tmp_path, folder)
+    assert store.is_trained(XX, 0)
+    store.ranks(UNTRAINED)
+    other_weights(folder)
+    assert not store.is_trained(XX, 0)
+    with pytest.raises(FileNotFoundError, match="no run with the settings"):
+        store.ranks(XX, 0)
+
+
+def test_ranks_of_earlier_versions_are_read(store):
+    now = store.ranks(XX, 0)
+    file = store.run_folder(XX, 0) / "ranks.toy.parquet"
+    now.drop(columns="grade").rename(columns={"cluster": "article"}).to_parquet(file, index=False)
+    pd.testing.assert_frame_equal(store.ranks(XX, 0), now)
+
+
+def test_results_say_what_each_row_is_of(store):
+    results = store.results([0], systems=(UNTRAINED, SUBSPACE))
+    described = results[["system", "sampling", "remedy", "seed"]].drop_duplicates().to_numpy().tolist()
+    assert described == [["untrained", "untrained", "", NO_SEED],
+                         ["X-X + centring-corpus", "X-X", "centring-corpus", 0]]
+    assert len(results) == 2 * 10 * 11
