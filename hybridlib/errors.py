@@ -19,20 +19,3 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (OSError, ValueError, ImportError, RunError) as error:
         sys.exit(f"error: {error}")
-
-
-@contextmanager
-def loading(name: str) -> Iterator[None]:
-    """Around the loading of what a user names: whatever a library raises there is about that file or folder.
-
-    Raises
-    ------
-    ValueError
-        With the name, and what the library says.
-    """
-    try:
-        yield
-    except (OSError, ValueError):
-        raise
-    except Exception as error:
-        raise ValueError(f"{name}: cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}") from error

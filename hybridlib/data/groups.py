@@ -4,8 +4,11 @@ The format is JSON Lines in UTF-8 (``.gz`` allowed), one parallel group a line; 
 ``negatives`` is optional::
 
     {"id", "query": {language: text}, "passage": {language: text}, "negatives": {language: [text, …]}}
+
+Texts that differ in Unicode composition or white space only are one text.
 """
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from hybridlib.data.reading import CorpusError, read_lines, text_problems
+from hybridlib.data.reading import CorpusError, language_problems, named, read_lines, text_problem, text_problems
 
 
 @dataclass(frozen=True)
@@ -59,16 +63,50 @@ class ParallelCorpus:
 
         A translation of a positive is not a negative: no two groups of one key may meet in a batch.
         """
-        groups, texts = [], []
-        for language in sorted(self.passage):
-            encoded = self.passage[language].dictionary_encode()
-            valid = np.flatnonzero(self.has(self.passage, language))
+        return self._joined(self.passage)
+
+    @cached_property
+    def query_key(self) -> np.ndarray:
+        """Integer array (G,): groups that share a question, in whatever language, have the same number."""
+        return self._joined(self.query)
+
+    def _joined(self, side: dict[str, pa.StringArray]) -> np.ndarray:
+        groups, texts, count = [], [], len(self)
+        for language in sorted(side):
+            valid = np.flatnonzero(self.has(side, language))
+            encoded = same_texts(side[language].drop_null()).dictionary_encode()
             groups.append(valid)
-            texts.append(encoded.indices.drop_null().to_numpy() + sum(len(t) for t in texts) + len(self))
+            texts.append(encoded.indices.to_numpy() + count)
+            count += len(encoded.dictionary)
         rows, columns = np.concatenate(groups), np.concatenate(texts)
-        size = int(columns.max()) + 1
-        graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(size, size))
+        graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
         return connected_components(graph, directed=False)[1][:len(self)]
+
+    @cached_property
+    def _negative_keys(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Per language where each group's hard negatives begin, and the passage key of each or −1."""
+        found = {}
+        for language, column in self.negatives.items():
+            starts = np.cumsum([0, *pc.fill_null(pc.list_value_length(column), 0).to_numpy()])
+            keys = np.full(starts[-1], -1)
+            if language in self.passage:
+                encoded = same_texts(self.passage[language].drop_null()).dictionary_encode()
+                _, first = np.unique(encoded.indices.to_numpy(), return_index=True)
+                owners = np.flatnonzero(self.has(self.passage, language))[first]
+                places = pc.index_in(same_texts(column.flatten()), value_set=encoded.dictionary)
+                places = pc.fill_null(places, -1).to_numpy()
+                keys[places >= 0] = self.passage_key[owners[places[places >= 0]]]
+            found[language] = starts, keys
+        return found
+
+    def negative_keys(self, group: int, languages: Iterable[str]) -> list[list[int]]:
+        """The `passage_key` of each hard negative of a group; −1 where it is no group's passage.
+
+        A list for each of the languages that the group has hard negatives in.
+        """
+        columns = [self._negative_keys[language] for language in languages if language in self._negative_keys]
+        return [keys[starts[group]:starts[group + 1]].tolist() for starts, keys in columns
+                if starts[group] < starts[group + 1]]
 
     def pair(self, group: int, query_language: str, passage_language: str,
              negative: int | None = None) -> dict[str, str]:
@@ -93,20 +131,60 @@ class ParallelCorpus:
                               take(self.passage), take(self.negatives))
 
 
+def same_text(text: str) -> str:
+    r"""A text as it is compared with others: composed (NFC), each stretch of white space one space, none at the ends.
+
+    >>> same_text("cafe\u0301\u00a0 noir\n") == "caf\u00e9 noir"
+    True
+    """
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def same_texts(texts: pa.StringArray) -> pa.StringArray:
+    """`same_text` of each text of a column."""
+    words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_normalize(texts, form="NFC")))
+    return pc.binary_join(words, " ")
+
+
 def corpus_of(name: str, records: list[dict[str, Any]]) -> ParallelCorpus:
     """A ParallelCorpus of records in the groups format that were checked before."""
     def column(field, language, kind):
-        return pa.array([record.get(field, {}).get(language) for record in records], kind)
+        return pa.array([(record.get(field) or {}).get(language) for record in records], kind)
 
     languages = defaultdict(set)
     for record in records:
         for field in ("query", "passage", "negatives"):
-            languages[field].update(record.get(field, {}))
+            languages[field].update(record.get(field) or {})
     return ParallelCorpus(
         name, [record["id"] for record in records],
         *({language: column(field, language, kind) for language in sorted(languages[field])}
           for field, kind in (("query", pa.string()), ("passage", pa.string()),
                               ("negatives", pa.list_(pa.string())))))
+
+
+def _negative_problems(record: dict[str, Any]) -> list[str]:
+    """Problems of a group's hard negatives; that there are none is none."""
+    negatives, passages = record.get("negatives"), record.get("passage")
+    if negatives is None:
+        return []
+    if not isinstance(negatives, dict):
+        return [f"field 'negatives' is {named(negatives)}, expected an object of language: [text, …]"]
+    positives = {same_text(text) for text in passages.values() if isinstance(text, str)
+                 } if isinstance(passages, dict) else set()
+    problems = []
+    for language, texts in negatives.items():
+        if unknown := language_problems("negatives", language):
+            problems += unknown
+        elif not isinstance(texts, list) or not texts:
+            problems.append(f"field 'negatives', {language}: expected a list of texts, one at least")
+        else:
+            for number, text in enumerate(texts):
+                reason = text_problem(text)
+                if reason is None and same_text(text) in positives:
+                    reason = "this is the group's own passage"
+                if reason:
+                    problems.append(f"field 'negatives', {language}[{number}]: {reason}")
+    return problems
 
 
 def read_groups(path: str | Path, name: str | None = None, languages: Sequence[str] | None = None,
@@ -144,9 +222,7 @@ def read_groups(path: str | Path, name: str | None = None, languages: Sequence[s
                          "the file with ids: lines)")
         for field in ("query", "passage"):
             found += text_problems(field, record.get(field), languages)
-        for language, texts in (record.get("negatives") or {}).items():
-            if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t for t in texts):
-                found.append(f"field 'negatives', {language}: expected a list of texts")
+        found += _negative_problems(record)
         problems += [f"{path}:{line}: {reason}" for reason in found]
         records.append(record)
     if not problems and not records:

@@ -1,6 +1,5 @@
 """XQuAD-R and MLQA-R (Roy et al. 2020, LAReQA): the released files as test sets, downloaded or at hand."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pooch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hybridlib.data.reading import CorpusError, verify_checksum
+from hybridlib.data.reading import CorpusError, named, read_json, text_problem, verify_checksum
 from hybridlib.data.test_set import TestSet
 
 # Released by google-research-datasets/lareqa (CC BY-SA 4.0 and CC BY-NC 4.0); sha256 of every file.
@@ -121,20 +120,9 @@ def read_lareqa(folder: str | Path, name: str, checksums: str | dict[str, str | 
         path = Path(folder, f"{language}.json")
         if digest:
             verify_checksum(path, digest)
-        row = 0
-        for number, article in enumerate(_field(json.loads(path.read_text("utf-8")), "data", path)):
-            own = f"{language}-{number}"
-            for paragraph in _field(article, "paragraphs", path):
-                breaks = _field(paragraph, "sentence_breaks", path)
-                for question in _field(paragraph, "qas", path):
-                    start = _field(_field(question, "answers", path)[0], "answer_start", path)
-                    holds = [i for i, (a, b) in enumerate(breaks) if a <= start < b]
-                    if len(holds) != 1:
-                        raise CorpusError([f"{path}: question {question['id']}: answer_start {start} is in "
-                                           f"{len(holds)} sentences, expected one"])
-                    queries.append((question["id"], own, language, question["question"], row + holds[0]))
-                candidates += [(own, language, paragraph["context"][a:b]) for a, b in breaks]
-                row += len(breaks)
+        own_queries, own_candidates = _read(path, language)
+        queries += own_queries
+        candidates += own_candidates
     cluster = _clusters([query[0] for query in queries], [query[1] for query in queries])
     rename = {own: f"article-{number}" for own, number in cluster.items()}
     return TestSet.from_parallel(name, tuple(checksums),
@@ -142,10 +130,58 @@ def read_lareqa(folder: str | Path, name: str, checksums: str | dict[str, str | 
                                  [(rename.get(own, own), *rest) for own, *rest in candidates])
 
 
-def _field(record: dict[str, Any], name: str, path: Path) -> Any:
+def _read(path: Path, language: str) -> tuple[list[tuple], list[tuple]]:
+    """The queries and candidates of a file, as `TestSet.from_parallel` takes them, an article's name as cluster."""
+    queries, candidates, asked = [], [], set()
+    for number, article in enumerate(_field(read_json(path), "data", list, path, "the file")):
+        own = f"{language}-{number}"
+        for place, paragraph in enumerate(_field(article, "paragraphs", list, path, f"data[{number}]")):
+            where = f"data[{number}].paragraphs[{place}]"
+            context = _field(paragraph, "context", str, path, where)
+            breaks = _breaks(_field(paragraph, "sentence_breaks", list, path, where), context, path, where)
+            for question in _field(paragraph, "qas", list, path, where):
+                key = _field(question, "id", str, path, f"a question of {where}")
+                if key in asked:
+                    raise CorpusError([f"{path}: question {key!r} stands twice"])
+                asked.add(key)
+                text = _field(question, "question", str, path, f"question {key}")
+                if reason := text_problem(text):
+                    raise CorpusError([f"{path}: question {key}: {reason}"])
+                answers = _field(question, "answers", list, path, f"question {key}")
+                if not answers:
+                    raise CorpusError([f"{path}: question {key} has no answer"])
+                start = _field(answers[0], "answer_start", int, path, f"the answer of question {key}")
+                holds = [i for i, (a, b) in enumerate(breaks) if a <= start < b]
+                if len(holds) != 1:
+                    raise CorpusError([f"{path}: question {key}: answer_start {start} is in {len(holds)} sentences, "
+                                       "expected one"])
+                queries.append((key, own, language, text, len(candidates) + holds[0]))
+            candidates += [(own, language, context[a:b]) for a, b in breaks]
+    if not queries:
+        raise CorpusError([f"{path}: no questions"])
+    return queries, candidates
+
+
+def _breaks(breaks: list[Any], context: str, path: Path, where: str) -> list[list[int]]:
+    """The sentence breaks of a paragraph, if each is a stretch of its context."""
+    for pair in breaks:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(type(end) is int for end in pair) or not (
+                0 <= pair[0] <= pair[1] <= len(context)):
+            raise CorpusError([f"{path}: {where}: sentence_breaks has {pair!r:.40}, expected where a sentence "
+                               f"begins and ends among {len(context)} characters"])
+    return breaks
+
+
+def _field(record: Any, name: str, kind: type, path: Path, where: str) -> Any:
+    """A field of a record that must have it, of that type."""
+    if not isinstance(record, dict):
+        raise CorpusError([f"{path}: {where} is {named(record)}, expected an object"])
     if name not in record:
         raise CorpusError([f"{path}: a record has no field {name!r} (it has {sorted(record)}); expected the layout "
                            "of XQuAD-R as released"])
+    if type(record[name]) is not kind:
+        expected = {list: "a list", str: "text", int: "a whole number"}[kind]
+        raise CorpusError([f"{path}: {where}: field {name!r} is {named(record[name])}, expected {expected}"])
     return record[name]
 
 

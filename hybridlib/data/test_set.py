@@ -5,7 +5,7 @@ become the same `TestSet`.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hybridlib.data.reading import CorpusError, open_text, read_lines
+from hybridlib.data.reading import CorpusError, is_empty, named, read_lines, read_text, text_problem
 from hybridlib.languages import is_language
 
 if TYPE_CHECKING:
@@ -143,10 +143,20 @@ class TestSet:
             question in one language is relevant to its translations, too.
         candidates : iterable of (cluster, language, text)
             All of a language in one stretch, in the order of ``languages``.
+
+        Raises
+        ------
+        ValueError
+            If an answer is not among the candidates of its language, or the parts do not fit together.
         """
         asked = pd.DataFrame(queries, columns=["question", "cluster", "language", "text", "answer"])
         pool = pd.DataFrame(candidates, columns=["cluster", "language", "text"])
         start = {language: int(np.argmax(pool["language"].to_numpy() == language)) for language in languages}
+        sizes = pool["language"].value_counts()
+        for question, language, answer in asked[["question", "language", "answer"]].itertuples(index=False):
+            if language not in start or not 0 <= answer < sizes.get(language, 0):
+                raise ValueError(f"test set {name!r}: question {question!r} in {language}: answer {answer}, of "
+                                 f"{sizes.get(language, 0)} candidates in that language (the first is 0)")
         answers = pd.DataFrame({"question": asked["question"], "candidate":
                                 asked["answer"] + asked["language"].map(start)})
         pairs = asked[["question"]].rename_axis("query").reset_index().merge(answers, on="question")
@@ -206,20 +216,35 @@ class TestSet:
                 if problem or record is None:
                     problems.append(f"{path}:{line}: {problem}")
                     continue
-                title = record.get("title")
+                where, title = f"{path}:{line}", record.get("title")
                 record = record | {"id": record.get("_id")} | (
                     {"question": record["group"]} if "group" in record else {})
-                if isinstance(title, str) and isinstance(record.get("text"), str):
+                if not isinstance(title, str | None):
+                    problems.append(f"{where}: field 'title' is {named(title)}, expected text")
+                elif title is not None and isinstance(record.get("text"), str):
                     record["text"] = f"{title} {record['text']}".strip()
-                yield f"{path}:{line}", record
-        return _assemble(name, texts(queries), texts(corpus), _read_qrels(qrels, problems), problems)
+                problems.extend(
+                    f"{where}: field {field!r} is {named(record[field])}, expected text"
+                    for field, kind in (("_id", str), ("group", str | int), ("cluster", str | int))
+                    if not isinstance(record.get(field), kind | None) or isinstance(record.get(field), bool))
+                yield where, record
+        return _assemble(name, texts(queries), texts(corpus), _read_qrels(qrels, problems), problems,
+                         str(qrels))
 
     @classmethod
-    def from_mteb(cls, task: "AbsTaskRetrieval", split: str = "test") -> "TestSet":
+    def from_mteb(cls, task: "AbsTaskRetrieval", split: str = "test",
+                  languages: Mapping[str, tuple[str, str]] | None = None) -> "TestSet":
         """One pool of all subsets of a retrieval task of mteb.
 
-        A subset's queries are in the first of its ``eval_langs`` and its documents in the last. Documents (queries) of
-        several subsets are the same one if id, language and text are.
+        A subset's queries are in the first of its ``eval_langs`` and its documents in the last, unless a row has a
+        field ``language``. Documents (queries) of several subsets are the same one if id, language and text are.
+
+        Parameters
+        ----------
+        task : AbsTaskRetrieval
+        split : str
+        languages : dict of subset to (language of queries, language of documents), optional
+            Where the order of the task's ``eval_langs`` is another (Belebele's).
 
         Raises
         ------
@@ -228,25 +253,31 @@ class TestSet:
         """
         if not task.data_loaded:
             task.load_data()
+        task.convert_v1_dataset_format_to_v2(num_proc=None)  # nothing to do for tasks of today's layout
         queries: dict[tuple, dict] = {}
         candidates: dict[tuple, dict] = {}
         relevant: dict[tuple, int] = {}
         subsets = task.metadata.eval_langs if isinstance(task.metadata.eval_langs, dict) else {
             "default": task.metadata.eval_langs}
         for subset, data in task.dataset.items():
-            languages = [code.replace("-", "_", 1) for code in subsets[subset]]
-            if len(languages) > 2:
-                raise CorpusError([f"{task.metadata.name}, subset {subset}: documents in {', '.join(languages)}, and "
-                                   "nothing says which is in which; read it with from_records"])
+            where = f"{task.metadata.name}, subset {subset}"
+            codes = (languages or {}).get(subset) or [code.replace("-", "_", 1) for code in subsets[subset]]
+            if len(codes) > 2:
+                raise CorpusError([f"{where}: documents in {', '.join(codes)}, and nothing says which is in which; "
+                                   "read it with from_records"])
+            if split not in data:
+                raise CorpusError([f"{where}: there is no split {split!r}, only {', '.join(data)}"])
             part = data[split]
             ids: dict[str, dict[str, tuple]] = {"queries": {}, "corpus": {}}
-            for side, language, kept in (("queries", languages[0], queries), ("corpus", languages[-1], candidates)):
+            for side, language, kept in (("queries", codes[0], queries), ("corpus", codes[-1], candidates)):
                 for row in part[side]:
                     text = f"{row.get('title') or ''} {row['text']}".strip()
-                    place = (language, row["id"], text)
+                    place = (row.get("language") or language, row["id"], text)
                     ids[side][row["id"]] = place
-                    kept[place] = {"id": place, "language": language, "text": text} | (
-                        {"question": f"{language}:{row['id']}"} if side == "queries" else {})
+                    kept[place] = {"id": place, "language": place[0], "text": text} | (
+                        {"question": f"{place[0]}:{row['id']}"} if side == "queries" else {})
+            if unknown := part["relevant_docs"].keys() - ids["queries"].keys():
+                raise CorpusError([f"{where}: there is no query {query!r}" for query in sorted(unknown)])
             relevant |= {(ids["queries"][query], ids["corpus"][document]): grade
                          for query, grades in part["relevant_docs"].items() for document, grade in grades.items()
                          if document in ids["corpus"]}
@@ -270,19 +301,25 @@ def _one_of(folder: Path, *names: str) -> Path:
 
 def _read_qrels(path: str | Path, problems: list[str]) -> Iterable[tuple]:
     """Yield (place, query id, corpus id, grade) of a file of judgements."""
-    with open_text(path) as file:
-        for number, line in enumerate(file, 1):
-            cells = line.rstrip("\r\n").split("\t")
-            if number == 1 and cells[-1] == "score":
-                continue
-            if len(cells) != 3 or not re.fullmatch("-?[0-9]+", cells[2]):
-                problems.append(f"{path}:{number}: expected query-id, corpus-id and a whole number, parted by tabs")
-                continue
-            yield f"{path}:{number}", cells[0], cells[1], int(cells[2])
+    first = True
+    for number, line, problem in read_text(path):
+        if line is None:
+            problems.append(f"{path}:{number}: {problem}")
+            continue
+        cells = line.rstrip("\r\n").split("\t")
+        if first and cells[-1] == "score":
+            first = False
+            continue
+        first = False
+        # A grade of more digits than these is none, and Python reads no number of thousands.
+        if len(cells) != 3 or not re.fullmatch("-?[0-9]{1,9}", cells[2]):
+            problems.append(f"{path}:{number}: expected query-id, corpus-id and a whole number, parted by tabs")
+            continue
+        yield f"{path}:{number}", cells[0], cells[1], int(cells[2])
 
 
 def _assemble(name: str, queries: Records, candidates: Records, relevant: Iterable[tuple],
-              problems: list[str] | None = None) -> TestSet:
+              problems: list[str] | None = None, judged: str | None = None) -> TestSet:
     """A TestSet of checked records; raises `CorpusError` with every problem."""
     problems = [] if problems is None else problems
     asked, pool = _texts(queries, problems), _texts(candidates, problems)
@@ -302,7 +339,7 @@ def _assemble(name: str, queries: Records, candidates: Records, relevant: Iterab
             problems.append(f"{where}: query {query!r} and candidate {candidate!r} have grades {pairs[pair]} and "
                             f"{grade}")
     if not problems and not any(grade > 0 for grade in pairs.values()):
-        problems.append(f"{name}: nothing is relevant")
+        problems.append(f"{judged or name}: nothing is relevant")
     if problems:
         raise CorpusError(problems)
     asked["question"] = asked["question"].where(asked["question"].notna(), asked["id"]).map(str)
@@ -314,6 +351,10 @@ def _assemble(name: str, queries: Records, candidates: Records, relevant: Iterab
                          columns=["query", "candidate", "grade"])
     found["candidate"] = np.argsort(order)[found["candidate"]]
     kept = np.unique(found["query"])
+    twice = asked.iloc[kept].duplicated(["question", "language"])
+    if twice.any():
+        raise CorpusError([f"{row['where']}: question {row['question']!r} is asked twice in {row['language']}"
+                           for _, row in asked.iloc[kept][twice.to_numpy()].iterrows()])
     found["query"] = np.searchsorted(kept, found["query"])
     pool["cluster"] = pool["cluster"].where(pool["cluster"].notna(), "")
     return TestSet(name, tuple(languages),
@@ -326,17 +367,20 @@ def _texts(records: Records, problems: list[str]) -> pd.DataFrame:
     """Checked records as a table of id, question, cluster, language and text."""
     rows, seen = [], {}
     for where, record in records:
-        found = []
-        if record.get("id") in (None, ""):
+        found, own, text = [], record.get("id"), record.get("text")
+        if own in (None, ""):
             found.append("field 'id' is missing")
-        elif (first := seen.setdefault(record["id"], where)) != where:
-            found.append(f"duplicate id {record['id']!r}, also at {first}")
+        elif isinstance(own, list | dict):
+            found.append(f"field 'id' is {named(own)}, expected text")
+            own = where
+        elif (first := seen.setdefault(own, where)) != where:
+            found.append(f"duplicate id {own!r}, also at {first}")
         if not is_language(record.get("language")):
             found.append(f"field 'language' is {record.get('language')!r}, expected a code such as de, pt-BR or "
                          "eng_Latn")
-        text = record.get("text")
-        if not isinstance(text, str) or not text.strip():
-            found.append("field 'text' is missing, empty or not text")
+        if reason := text_problem(text):
+            found.append("field 'text' is missing, empty or not text" if not isinstance(text, str) or is_empty(text)
+                         else f"field 'text': {reason}")
         problems += [f"{where}: {reason}" for reason in found]
-        rows.append([record.get(field) for field in ("id", "question", "cluster", "language", "text")])
-    return pd.DataFrame(rows, columns=["id", "question", "cluster", "language", "text"], dtype=object)
+        rows.append([own, *(record.get(field) for field in ("question", "cluster", "language")), text, where])
+    return pd.DataFrame(rows, columns=["id", "question", "cluster", "language", "text", "where"], dtype=object)

@@ -209,8 +209,10 @@ def _tokenizer(reader: _Reader) -> Tokenizer:
     for _ in range(entries):
         character, length = reader.take("IB")
         rules.append((chr(character), "".join(map(chr, reader.take(f"{length}I")))))
+    # The published map (SentencePiece's nmt_nfkc) also has sequences, which compose what is decomposed; the file has
+    # single characters only. Composed before, a text is the same in every form; after, what the map has decomposed.
     tokenizer.normalizer = normalizers.Sequence(
-        [_character_map(rules), normalizers.Replace(Regex(" {2,}"), " ")])
+        [normalizers.NFC(), _character_map(rules), normalizers.NFC(), normalizers.Replace(Regex(" {2,}"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
     tokenizer.post_processor = processors.TemplateProcessing(

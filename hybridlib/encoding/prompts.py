@@ -15,10 +15,22 @@ class Prompts:
     passage: str = "passage: "
 
     @classmethod
-    def of(cls, model: "SentenceTransformer") -> "Prompts":
-        """The prompts that a model names for itself, as ``encode_query`` and ``encode_document`` would use them."""
+    def of(cls, model: "SentenceTransformer", otherwise: "Prompts | None" = None) -> "Prompts":
+        """The prompts that a model names for itself, as ``encode_query`` and ``encode_document`` use them.
+
+        Parameters
+        ----------
+        model : SentenceTransformer
+        otherwise : Prompts, optional
+            For a model that names none; by default nothing is put before its texts.
+        """
         own = model.prompts or {}
-        return cls(own.get("query", ""), next((own[x] for x in ("document", "passage", "corpus") if own.get(x)), ""))
+        if otherwise is not None and not any(own.values()):
+            return otherwise
+        # The first that is there counts, also if it is empty.
+        query, passage = (next((own[name] for name in (*names, model.default_prompt_name) if name in own), None)
+                          for names in (("query",), ("document", "passage", "corpus")))
+        return cls(query or "", passage or "")
 
 
 E5_PROMPTS = Prompts()

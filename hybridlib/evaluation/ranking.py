@@ -54,7 +54,16 @@ def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, bloc
     (ndarray of shape (n,), ndarray of shape (n,), ndarray of shape (Q, L)) of int32
         ``rank_in_language`` and ``rank_in_pool`` of each pair; ``top10``, how many of the first ten of the pool are in
         each language.
+
+    Raises
+    ------
+    ValueError
+        If a row is not finite or all zero: it has no rank.
     """
+    for side, vectors in (("queries", queries), ("candidates", candidates)):
+        if len(wrong := np.flatnonzero(~(np.isfinite(vectors).all(1) & vectors.any(1)))):
+            raise ValueError(f"{len(wrong)} of {len(vectors)} {side} are not finite or all zero and cannot be ranked: "
+                             f"row {', '.join(map(str, wrong[:10]))}{', …' if len(wrong) > 10 else ''}")
     steps, positions = grid(len(candidates))
     q = torch.from_numpy(np.rint(queries * np.float64(steps)) * positions)
     c = torch.from_numpy(np.rint(candidates * np.float64(steps))).T.contiguous()
@@ -129,7 +138,8 @@ def embed(siblings: encoding.Siblings, test_set: TestSet, prompts: encoding.Prom
         Per model the embeddings of the queries and of the candidates; the encoder's counts for both.
     """
     queries, query_counts = encoding.encode_all(
-        siblings, test_set.queries["text"].tolist(), prompts.query, description="queries")
+        siblings, test_set.queries["text"].tolist(), prompts.query, description="queries", role="query")
     candidates, candidate_counts = encoding.encode_all(
-        siblings, test_set.candidates["text"].tolist(), prompts.passage, description="candidates")
+        siblings, test_set.candidates["text"].tolist(), prompts.passage, description="candidates",
+        role="document")
     return list(zip(queries, candidates, strict=True)), {"queries": query_counts, "candidates": candidate_counts}

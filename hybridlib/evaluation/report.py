@@ -206,16 +206,27 @@ def evaluate(model: "SentenceTransformer | str", test_set: TestSet, prompts: enc
         "auto" is bf16 where the device is fast at it.
     device : str, optional
         By default the model's, "cpu" for a name.
+
+    Raises
+    ------
+    TypeError
+        If the model gives no dense embeddings of single texts.
+    ValueError
+        If it gives embeddings that cannot be ranked (see `hybridlib.encoding.encode_all`).
     """
+    from sentence_transformers import SentenceTransformer
+
     if isinstance(model, str):
         name, (model, source) = model, encoding.load(model)
         model = model.to(device or "cpu")
     else:
-        name = source = model.model_card_data.base_model or type(model).__name__
+        if not isinstance(model, SentenceTransformer):
+            raise TypeError(f"a {type(model).__name__} cannot be evaluated here; a SentenceTransformer can")
+        name = source = encoding.name_of(model)
         model = model.to(device) if device else model
     place = str(model.device)
     prompts = prompts or encoding.Prompts.of(model)
     dtype = torch.bfloat16 if encoding.in_bfloat16(precision, place) else torch.float32
-    (embeddings,), counts = embed(encoding.Siblings([model], dtype), test_set, prompts)
+    (embeddings,), counts = embed(encoding.Siblings([model], dtype, names=[name]), test_set, prompts)
     return report_of(rank_test_set(test_set, *embeddings), test_set, name,
                      about(source, prompts, dtype, place, counts))

@@ -23,8 +23,8 @@ are ranked against each other, which is the setting that mteb issue 1625 asks fo
 * mteb prints the measures at a cutoff with five decimals; ``map`` and ``rank_distance`` are not rounded.
 
 mteb holds the whole ranking of every query in dictionaries: a subset of XQuAD-R's pool takes 3.3 GiB and, beside the
-encoding, two minutes of one core. It encodes the documents anew for each subset. So that each text is encoded once, with
-a folder of its own for each model::
+encoding, two minutes of one core. It encodes the documents anew for each subset. So that each text is encoded once,
+with a folder of its own for each model::
 
     from mteb.models import CachedEmbeddingWrapper, SentenceTransformerEncoderWrapper
 

@@ -17,7 +17,7 @@ gives X-Y, batch for batch.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,30 +46,55 @@ class SamplingError(ValueError):
 
 
 class _Source:
-    """One training set as the sampler sees it: who has which language, and who shares a passage.
+    """One training set as the sampler sees it: who has which language, and who may not meet.
 
     A mask is a boolean array over the groups, or plain True or False where it is the same for all of them: what every
     group has costs no memory, however many they are.
+
+    Groups that share a passage never meet. With hard negatives (``strict``) neither do groups that share a question,
+    nor any of which one would be left without a hard negative that is no passage of the batch.
     """
 
-    def __init__(self, corpus: ParallelCorpus, languages: Sequence[str], batch_size: int):
-        self.corpus, self.batch_size = corpus, batch_size
-        self.key = corpus.passage_key
+    def __init__(self, corpus: ParallelCorpus, languages: Sequence[str], batch_size: int, kinds: Collection[str],
+                 strict: bool):
+        self.corpus, self.batch_size, self.strict = corpus, batch_size, strict
+        self.key, self.languages = corpus.passage_key, languages
         self.query = {x: _plain(corpus.has(corpus.query, x)) if x in corpus.query else False for x in languages}
         self.passage = {x: _plain(corpus.has(corpus.passage, x)) if x in corpus.passage else False for x in languages}
-        self.monolingual = [x for x in languages if self._fills(self.query[x], self.passage[x])]
-        self.ordered_pairs = [(x, y) for x in languages for y in languages
-                              if x != y and self._fills(self.query[x], self.passage[y])]
         # A group can stand in an X-Y pair if some language of its query differs from one of its passage.
         query_count, passage_count = sum(self.query.values()), sum(self.passage.values())
         both = sum(self.query[x] & self.passage[x] for x in languages)
+        if strict:
+            self._check_negatives(kinds, query_count)
+        self.monolingual = [x for x in languages if self._fills([x], self.query[x], self.passage[x])]
+        self.ordered_pairs = [(x, y) for x in languages for y in languages
+                              if x != y and self._fills([y], self.query[x], self.passage[y])]
         self.crosslingual_groups = _plain((query_count * passage_count - both) > 0)
-        self.crosslingual = self._fills(self.crosslingual_groups)
+        self.crosslingual = self._fills(languages, self.crosslingual_groups)
         self.any_groups = _plain(both > 0)
-        self.mixed = self._fills(self.any_groups)
+        self.mixed = self._fills(languages, self.any_groups)
 
-    def _fills(self, *masks):
-        """Whether the groups that are in all masks have ``batch_size`` different keys; looks no further than needed."""
+    def _check_negatives(self, kinds, query_count):
+        """Raise `SamplingError` unless each group has hard negatives in all languages that its passage may come in."""
+        name, lacking = self.corpus.name, []
+        if not self.corpus.negatives:
+            raise SamplingError(f"training set {name!r} has no hard negatives; set hard_negatives: false")
+        for y in self.languages:
+            has = self.corpus.has(self.corpus.negatives, y) if y in self.corpus.negatives else False
+            if np.all(has):
+                continue
+            monolingual = self.query[y] if {"X-X", MIXED} & set(kinds) else False
+            crosslingual = (query_count - self.query[y] > 0) if "X-Y" in kinds else False
+            needed = self.passage[y] & (monolingual | crosslingual) & np.ones(len(self.key), bool)
+            if count := int((needed & ~np.asarray(has)).sum()):
+                lacking.append(f"{y} in {count} of {int(needed.sum())} groups")
+        if lacking:
+            raise SamplingError(f"training set {name!r} lacks hard negatives in {', '.join(lacking)} with a passage in "
+                                "it: give them some, leave the language or these groups out, or set "
+                                "hard_negatives: false")
+
+    def _fills(self, languages, *masks):
+        """Whether groups in all masks, with passages in the languages, fill a batch; looks as far as needed."""
         if any(mask is False for mask in masks):
             return False
         masks, found = [mask for mask in masks if mask is not True], np.empty(0, self.key.dtype)
@@ -79,21 +104,95 @@ class _Source:
             kept = np.logical_and.reduce([mask[part] for mask in masks]) if masks else slice(None)
             found = np.union1d(found, self.key[part][kept])
             start, size = start + size, min(2 * size, 2**20)
-        return len(found) >= self.batch_size
+        return len(found) >= self.batch_size and (not self.strict or bool(self._in_order(languages, masks)))
 
-    def draw(self, rng, *masks):
-        """``batch_size`` groups that are in all masks, uniform, no two of them with the same key.
-
-        By rejection, so that the cost goes with the batch and not with the corpus.
-        """
-        masks, chosen = [mask for mask in masks if mask is not True], {}
-        while len(chosen) < self.batch_size:
-            groups = rng.integers(len(self.key), size=2 * self.batch_size)
+    def _in_order(self, languages, masks):
+        """The first ``batch_size`` groups that may meet; none if, taken in order, there are not so many."""
+        batch, start, size = _Meeting(self.corpus, languages), 0, 2 * self.batch_size
+        while start < len(self.key):
+            groups = np.arange(start, min(start + size, len(self.key)))
             if masks:
                 groups = groups[np.logical_and.reduce([mask[groups] for mask in masks])]
             for group in groups.tolist():
+                if batch.take(group) and len(batch.groups) == self.batch_size:
+                    return batch.groups
+            start, size = start + size, min(2 * size, 2**16)
+        return []
+
+    def draw(self, rng, languages, *masks):
+        """``batch_size`` groups that are in all masks and may meet, with passages in the languages; uniform.
+
+        By rejection, so that the cost goes with the batch and not with the corpus.
+        """
+        masks = [mask for mask in masks if mask is not True]
+        if self.strict:
+            return self._draw_strictly(rng, languages, masks)
+        chosen = {}
+        while len(chosen) < self.batch_size:
+            for group in self._some(rng, masks):
                 chosen.setdefault(self.key[group], group)
         return list(chosen.values())[:self.batch_size]
+
+    def _some(self, rng, masks):
+        groups = rng.integers(len(self.key), size=2 * self.batch_size)
+        if masks:
+            groups = groups[np.logical_and.reduce([mask[groups] for mask in masks])]
+        return groups.tolist()
+
+    def _draw_strictly(self, rng, languages, masks):
+        # The groups that came first may leave no room for a whole batch: when all others have been tried, and that
+        # with near certainty, others begin.
+        tries = 10 + 10 * len(self.key) // self.batch_size
+        for _ in range(20):
+            batch = _Meeting(self.corpus, languages)
+            for _ in range(tries):
+                for group in self._some(rng, masks):
+                    if batch.take(group) and len(batch.groups) == self.batch_size:
+                        return batch.groups
+        return self._in_order(languages, masks)
+
+
+    def negatives(self, groups, languages, draws):
+        """Which hard negative each group gets, by any number: one that is no passage of the batch."""
+        met, found = {int(key) for key in self.key[groups]}, []
+        for group, language, draw in zip(groups, languages, draws, strict=True):
+            (keys,) = self.corpus.negative_keys(group, [language])
+            left = [number for number, key in enumerate(keys) if key not in met]
+            found.append(draw if len(left) == len(keys) else left[draw % len(left)])
+        return found
+
+
+class _Meeting:
+    """Groups that may meet in a batch with hard negatives, taken one by one.
+
+    Parameters
+    ----------
+    corpus : ParallelCorpus
+    languages : sequence of str
+        In which of them a group's passage will come is drawn later: it must have a hard negative left in each.
+    """
+
+    def __init__(self, corpus: ParallelCorpus, languages: Sequence[str]):
+        self.corpus, self.languages, self.groups = corpus, languages, []
+        self.passages, self.queries, self._avoiding = set(), set(), {}
+
+    def take(self, group: int) -> bool:
+        """Take a group unless it may not meet those that were taken before."""
+        passage, query = int(self.corpus.passage_key[group]), int(self.corpus.query_key[group])
+        if passage in self.passages or query in self.queries:
+            return False
+        own = self.corpus.negative_keys(group, self.languages)
+        beside = self._avoiding.get(passage, [])
+        if not all(any(key != passage and key not in self.passages for key in keys) for keys in (*own, *beside)):
+            return False
+        self.groups.append(group)
+        self.passages.add(passage)
+        self.queries.add(query)
+        for keys in own:
+            for key in set(keys):
+                if key >= 0:
+                    self._avoiding.setdefault(key, []).append(keys)
+        return True
 
 
 def _plain(mask):
@@ -114,6 +213,9 @@ class LanguageBatchSampler(BatchSampler):
     those languages, no two of them the same group or sharing a passage in any language. Batches are
     independent of each other: a group can come again before all others have come.
 
+    With hard negatives no two groups of a batch share a question, either, and none of the hard negatives is a passage
+    of the batch or a translation of one: a group gets one of its others, or stands in another batch.
+
     Parameters
     ----------
     corpora : list of ParallelCorpus
@@ -129,7 +231,8 @@ class LanguageBatchSampler(BatchSampler):
         What to do with a set that cannot serve X-Y (English only, say): stop, or serve it monolingually
         whenever an X-Y batch is drawn from it; `log` shows such batches.
     negatives : bool
-        Whether each pair gets a hard negative.
+        Whether each pair gets a hard negative, in the passage's language; then all groups that are served must have
+        some in it.
 
     Raises
     ------
@@ -152,7 +255,10 @@ class LanguageBatchSampler(BatchSampler):
         self.corpora, self.sampling, self.languages = list(corpora), sampling, tuple(languages)
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self.pair_per_batch, self.when_unable, self.negatives = pair_per_batch, when_unable, negatives
-        self.sources = [_Source(corpus, self.languages, batch_size) for corpus in self.corpora]
+        kinds = [name for name, served in (
+            (MIXED, sampling == MIXED), ("X-X", self.alpha or when_unable == "monolingual"),
+            ("X-Y", self.alpha is not None and self.alpha < 1)) if served]
+        self.sources = [_Source(corpus, self.languages, batch_size, kinds, negatives) for corpus in self.corpora]
         self._check()
         sizes = np.array([len(corpus) for corpus in self.corpora])
         self.proportions = sizes / sizes.sum()
@@ -163,9 +269,11 @@ class LanguageBatchSampler(BatchSampler):
             if source.any_groups is False and not source.crosslingual:
                 raise SamplingError(f"training set {name!r} has none of the languages {self.languages}")
             if (self.sampling == MIXED and not source.mixed) or (self.alpha and not source.monolingual):
+                meet = "different passages" if not self.negatives else (
+                    "different passages and questions, and hard negatives that are none of these passages,")
                 raise SamplingError(
                     f"training set {name!r} cannot serve {self.sampling}: no language has {size} groups with "
-                    f"different passages to fill a batch (languages {source.corpus.languages})")
+                    f"{meet} to fill a batch (languages {source.corpus.languages})")
             if self.alpha is not None and self.alpha < 1 and not self._serves_crosslingual(source):
                 if self.when_unable == "error":
                     raise SamplingError(
@@ -174,8 +282,6 @@ class LanguageBatchSampler(BatchSampler):
                         "leave it out, or set when_unable: monolingual")
                 if not source.monolingual:
                     raise SamplingError(f"training set {name!r} cannot fill a batch of {size} in any language")
-            if self.negatives and not source.corpus.negatives:
-                raise SamplingError(f"training set {name!r} has no hard negatives; set hard_negatives: false")
 
     def _serves_crosslingual(self, source):
         return bool(source.ordered_pairs) if self.pair_per_batch else source.crosslingual
@@ -220,18 +326,20 @@ class LanguageBatchSampler(BatchSampler):
         source = self.sources[index]
         if kind == "X-X":
             x = source.monolingual[rng.integers(len(source.monolingual))]
-            groups = source.draw(rng, source.query[x], source.passage[x])
+            groups = source.draw(rng, [x], source.query[x], source.passage[x])
             languages = [(x, x)] * len(groups)
         elif kind == "X-Y" and self.pair_per_batch:
             x, y = source.ordered_pairs[rng.integers(len(source.ordered_pairs))]
-            groups = source.draw(rng, source.query[x], source.passage[y])
+            groups = source.draw(rng, [y], source.query[x], source.passage[y])
             languages = [(x, y)] * len(groups)
         else:
-            groups = source.draw(rng, source.crosslingual_groups if kind == "X-Y" else source.any_groups)
+            groups = source.draw(rng, self.languages,
+                                 source.crosslingual_groups if kind == "X-Y" else source.any_groups)
             languages = [self._languages_of(rng, source, group, kind) for group in groups]
-        draws = rng.integers(2**31, size=len(groups)).tolist() if self.negatives else [None] * len(groups)
+        negatives = source.negatives(groups, [y for _, y in languages], rng.integers(2**31, size=len(groups)).tolist()
+                                     ) if self.negatives else [None] * len(groups)
         return [Pair(index, group, x, y, negative)
-                for group, (x, y), negative in zip(groups, languages, draws, strict=True)]
+                for group, (x, y), negative in zip(groups, languages, negatives, strict=True)]
 
     def _languages_of(self, rng, source, group, kind):
         """Languages of one pair, uniform over those that the group has."""

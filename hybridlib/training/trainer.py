@@ -117,7 +117,16 @@ def selection_of(corpus: ParallelCorpus, language: str = "en") -> Dataset:
 
     Of a passage with several questions the first is read: else it would be a negative of its own in the batches that
     the selection loss is taken over.
+
+    Raises
+    ------
+    ValueError
+        If no group has a query and a passage in that language; it names the set and what languages it has.
     """
+    if language not in corpus.languages:
+        raise ValueError(f"selection set {corpus.name!r} has no group with query and passage in {language}, in which "
+                         f"the checkpoint is chosen (it has {', '.join(corpus.languages) or 'no language'}): give a "
+                         f"selection set that has {language}, or hold one out of a training set that does")
     groups = (corpus.has(corpus.query, language) & corpus.has(corpus.passage, language)).nonzero()[0]
     _, first = np.unique(corpus.passage_key[groups], return_index=True)
     return Dataset.from_list([corpus.pair(group, language, language) for group in groups[np.sort(first)].tolist()])

@@ -227,7 +227,8 @@ class Explorer(widgets.VBox):
             bf16 = encoding.in_bfloat16(config["precision"], device)
             self._encoders[system] = encoding.Siblings(
                 [model.to(device)], torch.bfloat16 if bf16 else torch.float32)
-        (embeddings,), _ = encoding.encode_all(self._encoders[system], [text], encoding.E5_PROMPTS.query)
+        (embeddings,), _ = encoding.encode_all(
+            self._encoders[system], [text], encoding.E5_PROMPTS.query, role="query")
         return embeddings[0]
 
     def _questions(self, language: str) -> list[tuple[str, int]]:

@@ -177,12 +177,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for remark in remarks:
         print(remark, file=sys.stderr)
 
-    siblings = encoding.Siblings([model.to(state.device)], dtype)
+    siblings = encoding.Siblings([model.to(state.device)], dtype, names=[chosen.model])
     # Small batches suit a processor's caches; an accelerator needs more to be busy.
     tokens = 2**11 if state.device.type == "cpu" else 2**15
 
-    def encode(texts: Sequence[str], prompt: str = prompts.passage) -> np.ndarray:
-        return encoding.encode_all(siblings, texts, prompt, tokens)[0][0]
+    def encode(texts: Sequence[str], prompt: str = prompts.passage, role: str = "document") -> np.ndarray:
+        return encoding.encode_all(siblings, texts, prompt, tokens, role=role)[0][0]
 
     results = {}
     for collection in collections:
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         search.encode_corpus(folder, collection.passages(), encode, state)
         if not state.is_main_process:
             continue
-        queries = encode(list(collection.queries.values()), prompts.query)
+        queries = encode(list(collection.queries.values()), prompts.query, "query")
         scores, positions = search.search_shards(queries, folder, DEPTH)
         write_run(run, collection.queries, search.docids(folder, positions), scores)
         results[collection.language] = {

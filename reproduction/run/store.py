@@ -115,19 +115,27 @@ class Store:
         """Models of systems as siblings; where each came from; and the prompts that they take."""
         device = self.workspace.device
         bf16 = encoding.in_bfloat16(self.preset.config["precision"], device)
-        sources, prompts = [], [encoding.E5_PROMPTS]
+        sources, prompts = [], []
 
         def loaded() -> Iterator[SentenceTransformer]:
             for system, seed in runs:
                 model, source = encoding.load(str(self.run_folder(system, seed) / "model") if system.is_trained
                                               else self.preset.choices(system, seed)["encoder"])
+                if system.is_trained and not self._says_its_maximum(system, seed):
+                    # Saved by an earlier version, with the maximum that it was trained with.
+                    model.max_seq_length = encoding.MAX_LENGTH
+                    encoding.limit(source, model)
                 sources.append(source)
-                if system.encoder:
-                    prompts[:] = [encoding.Prompts.of(model)]
+                prompts.append(encoding.Prompts.of(model, None if system.encoder else encoding.E5_PROMPTS))
                 yield model.to(device)
 
-        siblings = encoding.Siblings(loaded(), torch.bfloat16 if bf16 else torch.float32, self._frozen_layers(runs))
+        siblings = encoding.Siblings(loaded(), torch.bfloat16 if bf16 else torch.float32, self._frozen_layers(runs),
+                                     [str(system) for system, _ in runs])
         return siblings, sources, prompts[0]
+
+    def _says_its_maximum(self, system: System, seed: int) -> bool:
+        manifest = self.run_folder(system, seed) / "manifest.json"
+        return manifest.is_file() and "max_tokens" in json.loads(manifest.read_text("utf-8"))
 
     def _frozen_layers(self, runs: Sequence[Run]) -> int:
         """How many first layers the runs of the preset's encoder have in common."""
@@ -217,9 +225,10 @@ class Store:
             texts = training_texts(self.preset.training_sets, self.preset.languages, groups)
             siblings, _, prompts = self._load_together([run for run, _ in missing])
             tables: list[dict[str, np.ndarray]] = [{} for _ in missing]
-            for side, prompt in (("queries", prompts.query), ("candidates", prompts.passage)):
+            for side, prompt, role in (("queries", prompts.query, "query"),
+                                       ("candidates", prompts.passage, "document")):
                 every, _ = encoding.encode_all(
-                    siblings, texts[side]["text"].tolist(), prompt, description=f"training {side}")
+                    siblings, texts[side]["text"].tolist(), prompt, description=f"training {side}", role=role)
                 for table, embeddings in zip(tables, every, strict=True):
                     for language, rows in texts[side].groupby("language").indices.items():
                         table[f"{side} {language}"] = embeddings[rows].mean(0)

@@ -191,7 +191,8 @@ def neighbours(articles: Articles, model: SentenceTransformer, languages: Sequen
     embedded = {}
     for language in languages:
         texts = [text for _, text in _sentences(articles, language)]
-        vectors, _ = encoding.encode(model, texts, encoding.Prompts.passage, dtype, description=language)
+        vectors, _ = encoding.encode(model, texts, encoding.Prompts.passage, dtype, description=language,
+                                      role="document")
         vectors = vectors - vectors.mean(0)
         embedded[language] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     names = [where for where, _ in _sentences(articles, languages[0])]

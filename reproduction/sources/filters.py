@@ -105,6 +105,8 @@ def add_language(record: dict[str, Any], language: str, translations: Translatio
     kept = []
     for text in negatives:
         failed = failed_filter(text, translations.get(text), language)
+        if not failed and translations[text] == record["passage"][language]:
+            failed = "copy"  # of the passage: two English texts with one translation
         counts.update((language, "negatives", column) for column in ("asked", failed or "kept"))
         kept += [] if failed else [translations[text]]
     if kept:

@@ -270,9 +270,9 @@ class MarcoCorpus:
         present = side[language].present()
         return present & self.negatives[language].present() if side is self.passage else present
 
-    def negative_keys(self, group: int, language: str) -> list[int]:
-        """The id of the irrelevant passage, which is the same in all languages."""
-        return [int(self._negative_key[group])]
+    def negative_keys(self, group: int, languages: Iterable[str]) -> list[list[int]]:
+        """The id of the irrelevant passage: one list, since it is the same in all languages."""
+        return [[int(self._negative_key[group])]]
 
     def pair(self, group: int, query_language: str, passage_language: str,
              negative: int | None = None) -> dict[str, str]:

@@ -29,7 +29,8 @@ def around(text: str, start: int, end: int, words: int = WORDS) -> str:
 
 
 def _titled(passage: dict[str, str]) -> str:
-    return f"{passage['title']} {passage['text']}"
+    # A passage without a title has null there.
+    return " ".join(filter(None, (passage["title"], passage["text"])))
 
 
 def _wikiqa(row: dict[str, Any]) -> Pairs:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from hybridlib.training import ORDERED, SAMPLINGS, LanguageBatchSampler, PairDataset, SamplingError
+from hybridlib.training import ORDERED, SAMPLINGS, LanguageBatchSampler, PairDataset, SamplingError, selection_of
 
 # A true hypothesis fails a check at this level once in a million runs; the draws are seeded, so never twice.
 SURE = 1e-6
@@ -163,6 +163,97 @@ def test_hard_negatives_follow_the_passage_language(make_corpus):
     assert chisquare(list(drawn.values())).pvalue > SURE
     with pytest.raises(SamplingError, match="no hard negatives"):
         sampler(make_corpus([group(i, NINE) for i in range(20)]), "X-X", negatives=True)
+
+
+def crowded(number):
+    """A group whose four hard negatives are the next groups' passages, as the sentences of one article are."""
+    others = [number // 5 * 5 + (number + k) % 5 for k in range(1, 5)]
+    return group(number, NINE) | {"negatives": {x: [f"passage {other} {x}" for other in others] for x in NINE}}
+
+
+@pytest.mark.parametrize("pair_per_batch", [False, True])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_no_hard_negative_is_a_passage_of_the_batch_or_its_translation(make_corpus, sampling, pair_per_batch):
+    corpus = make_corpus([crowded(i) for i in range(60)])
+    batches = sampler(corpus, sampling, steps=100, negatives=True, pair_per_batch=pair_per_batch)
+    pairs, drawn = PairDataset([corpus]), Counter()
+    for batch in batches:
+        assert len({pair.group for pair in batch}) == 8
+        negatives = [int(pairs[pair]["negative"].split()[1]) for pair in batch]
+        assert not set(negatives) & {pair.group for pair in batch}
+        drawn.update((negative - pair.group) % 5 for negative, pair in zip(negatives, batch, strict=True))
+    assert set(drawn) == {1, 2, 3, 4} and chisquare([drawn[k] for k in range(1, 5)]).pvalue > SURE
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_a_group_with_one_hard_negative_stands_where_that_is_no_passage(make_corpus, sampling):
+    corpus = make_corpus([group(i, NINE) | {"negatives": {x: [f"passage {(i + 1) % 24} {x}"] for x in NINE}}
+                          for i in range(24)])
+    seen = set()
+    for batch in sampler(corpus, sampling, steps=200, negatives=True):
+        groups = {pair.group for pair in batch}
+        assert not groups & {(number + 1) % 24 for number in groups}
+        seen |= groups
+    assert seen == set(range(24))
+
+
+def test_no_batch_asks_a_question_twice_where_there_are_hard_negatives(make_corpus):
+    """Groups i and i + 20 ask the same, in one language of their queries and but for white space."""
+    records = [group(i, NINE) | {"negatives": {x: [f"not {i} {x}"] for x in NINE}} for i in range(40)]
+    for i in range(20):
+        records[i + 20]["query"][NINE[i % 9]] = f" query  {i} {NINE[i % 9]}"
+    corpus = make_corpus(records)
+    for sampling in ("X-X", "X-Y"):
+        for batch in sampler(corpus, sampling, steps=200, negatives=True):
+            assert len({pair.group % 20 for pair in batch}) == 8
+
+
+@pytest.mark.parametrize(("records", "reason"), [
+    ([group(i, NINE) | ({} if i % 2 else {"negatives": {x: ["n"] for x in NINE}}) for i in range(20)],
+     "'toy' lacks hard negatives in ar in 10 of 20 groups, de in 10 of 20 groups, en in 10 of 20 groups"),
+    ([group(i, NINE) | {"negatives": {"en": ["n"]}} for i in range(20)],
+     "'toy' lacks hard negatives in ar in 20 of 20 groups, de in 20 of 20 groups, es in 20"),
+    # Each group's negative is the next one's passage: of 9 in a ring 4 can stand together.
+    ([group(i, NINE) | {"negatives": {x: [f"passage {(i + 1) % 9} {x}"] for x in NINE}} for i in range(9)],
+     "'toy' cannot serve X-X: no language has 8 groups with different passages and questions, and hard negatives"),
+    ([group(i, NINE) | {"query": {x: "why?" for x in NINE}, "negatives": {x: ["n"] for x in NINE}} for i in range(20)],
+     "'toy' cannot serve X-X: no language has 8 groups with different passages and questions"),
+])
+def test_hard_negatives_that_do_not_serve_are_refused_before_any_batch(make_corpus, records, reason):
+    with pytest.raises(SamplingError, match=reason):
+        sampler(make_corpus(records), "X-X", negatives=True)
+
+
+def test_hard_negatives_are_needed_only_where_a_passage_may_come(make_corpus):
+    """German queries, English passages: X-Y needs negatives in English only; X-X of German and English ones both."""
+    records = [group(i, ("de",), ("en",)) | {"negatives": {"en": ["n"]}} for i in range(20)]
+    assert sampler(make_corpus(records), "X-Y", negatives=True).batch(0)
+    for record in records:
+        record["query"]["en"] = f"query {record['id']} en"
+        record["passage"]["de"] = f"passage {record['id']} de"
+    corpus = make_corpus(records)
+    with pytest.raises(SamplingError, match="lacks hard negatives in de in 20 of 20 groups with a passage in it"):
+        sampler(corpus, "X-X", negatives=True)
+    assert sampler(make_corpus([r | {"passage": {"en": r["passage"]["en"]}} for r in records]), "X-X", negatives=True)
+
+
+def test_a_batch_that_leaves_few_choices_is_found(make_corpus):
+    """Of 20 groups in a ring of one-sided exclusions 10 can stand together in two ways only."""
+    corpus = make_corpus([group(i, ("de",)) | {"negatives": {"de": [f"passage {(i + 1) % 20} de"]}} for i in range(20)])
+    batches = LanguageBatchSampler([corpus], "X-X", ("de",), 10, 5, 0, negatives=True)
+    for batch in batches:
+        assert len({pair.group % 2 for pair in batch}) == 1 and len({pair.group for pair in batch}) == 10
+
+
+def test_selection_is_read_in_english_or_refused_by_name(make_corpus):
+    german = make_corpus([group(i, ("de", "tr")) for i in range(3)], "mine")
+    with pytest.raises(ValueError, match=r"selection set 'mine' has no group with query and passage in en, .*\(it has "
+                                         r"de, tr\): give a selection set that has en, or hold one out of a training"):
+        selection_of(german)
+    half = make_corpus([group(i, ("en",), ("de",)) for i in range(3)], "half")
+    with pytest.raises(ValueError, match=r"'half' has no group .* in en, .*\(it has no language\)"):
+        selection_of(half)
+    assert selection_of(german, "tr")[1] == {"query": "query 1 tr", "passage": "passage 1 tr"}
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -65,6 +65,25 @@ def test_other_files_than_the_released_ones_are_refused(folder):
         load_test_set("squad", folder)
 
 
+@pytest.mark.parametrize(("change", "reason"), [
+    (lambda p: p.update(sentence_breaks=[[0, 5], [5, 99]]), "sentence_breaks has \\[5, 99\\], expected"),
+    (lambda p: p.update(sentence_breaks=[[0, 5], 7]), "sentence_breaks has 7, expected where a sentence begins"),
+    (lambda p: p.update(qas={}), "data\\[0\\].paragraphs\\[0\\]: field 'qas' is an object, expected a list"),
+    (lambda p: p.update(qas=[]), "no questions"),
+    (lambda p: p["qas"].append(p["qas"][0]), "question 'q1' stands twice"),
+    (lambda p: p["qas"][0].update(answers=[]), "question q1 has no answer"),
+    (lambda p: p["qas"][0].update(answers=["x"]), "the answer of question q1 is text, expected an object"),
+    (lambda p: p["qas"][0].update(question=None), "question q1: field 'question' is null, expected text"),
+    (lambda p: p["qas"][0].update(question=" \u200b"), "question q1: the text is empty"),
+])
+def test_a_file_with_other_values_is_refused_by_name_and_place(folder, change, reason):
+    file = released("en", 10)
+    change(file["data"][0]["paragraphs"][0])
+    (folder / "en.json").write_text(json.dumps(file))
+    with pytest.raises(CorpusError, match=f"en.json: .*{reason}|en.json: {reason}"):
+        read_lareqa(folder, "xquad-r", {"de": None, "en": None})
+
+
 def test_a_question_that_a_language_lacks_has_no_relevant_candidate_in_it(folder):
     file = released("en", 10)
     file["data"][0]["paragraphs"][0]["qas"][0]["id"] = "q2"
@@ -192,6 +211,14 @@ def test_parallel_questions_have_each_others_answers():
     assert answers(test_set) == {("q", "zul"): [1, 2], ("q", "en"): [1, 2], ("r", "en"): [3]}
 
 
+@pytest.mark.parametrize(("language", "answer"), [("zul", 2), ("en", 1), ("en", -1), ("fr", 0), ("de", 0)])
+def test_an_answer_that_is_not_among_the_candidates_of_its_language_is_refused(language, answer):
+    """Zulu has two candidates, English one, French none; German is no language of the test set."""
+    with pytest.raises(ValueError, match=f"test set 'toy': question 'q' in {language}: answer {answer}, of"):
+        TestSet.from_parallel("toy", ("zul", "en", "fr"), [("q", "a", language, "?", answer)],
+                              [("a", "zul", "0"), ("a", "zul", "1"), ("a", "en", "2")])
+
+
 def changed(records, place, **fields):
     return [record | fields if number == place else record for number, record in enumerate(records)]
 
@@ -262,9 +289,10 @@ def test_a_folder_in_beirs_layout_is_the_records_that_it_holds(tmp_path, compres
 def test_a_title_stands_before_the_text_and_without_one_the_text_is_as_it_is(tmp_path):
     corpus = [{"_id": "x", "language": "pt_BR", "title": "Um", "text": "dois "},
               {"_id": "y", "language": "pt_BR", "title": "", "text": "três"},
-              {"_id": "w", "language": "zul", "text": " w"}]
+              {"_id": "w", "language": "zul", "text": " w"},
+              {"_id": "n", "language": "zul", "title": None, "text": "n"}]
     test_set = TestSet.from_beir(write(tmp_path, beir(**{"corpus.jsonl": corpus, "qrels.tsv": [["2", "x", 1]]})))
-    assert test_set.candidates["text"].tolist() == ["Um dois", "três", " w"]
+    assert test_set.candidates["text"].tolist() == ["Um dois", "três", " w", "n"]
     assert test_set.left_out == 3
 
 
@@ -289,6 +317,12 @@ LINES = beir()
     ("corpus.jsonl", 3, {"_id": "z", "language": "Zulu", "text": "z"}, "field 'language' is 'Zulu'"),
     ("corpus.jsonl", 3, {"_id": "z", "language": "zul", "text": ""}, "field 'text' is missing, empty"),
     ("corpus.jsonl", 3, {"_id": "z", "language": "zul", "text": "", "title": " "}, "field 'text' is missing, empty"),
+    ("corpus.jsonl", 3, {"_id": "z", "language": "zul", "text": "z", "title": 7}, "field 'title' is a number"),
+    ("corpus.jsonl", 3, {"_id": "z", "language": "zul", "text": "\u200b\ufeff"}, "field 'text' is missing, empty"),
+    ("corpus.jsonl", 3, {"_id": "z", "language": "zul", "text": "z\ud800"}, "field 'text' holds a lone surrogate"),
+    ("queries.jsonl", 2, {"_id": 2, "language": "zul", "text": "?"}, "field '_id' is a number, expected text"),
+    ("queries.jsonl", 2, {"_id": ["2"], "language": "zul", "text": "?"}, "field '_id' is a list, expected text"),
+    ("queries.jsonl", 2, LINES["queries.jsonl"][1] | {"language": "pt_BR"}, "question 'q' is asked twice in pt_BR"),
     ("qrels.tsv", 2, ["5", "x", 1], "there is no query '5'"),
     ("qrels.tsv", 2, ["1", "v", 1], "there is no candidate 'v'"),
     ("qrels.tsv", 2, ["1", "x", "0.5"], "expected query-id, corpus-id and a whole number"),
@@ -302,6 +336,21 @@ def test_a_folder_that_cannot_be_used_is_refused_by_file_line_and_reason(tmp_pat
     rows[line - 1] = row
     with pytest.raises(CorpusError, match=rf"{file}:{line}: {reason}"):
         TestSet.from_beir(write(tmp_path, LINES | {file: rows}))
+
+
+def test_a_byte_order_mark_and_blank_lines_say_nothing(tmp_path):
+    write(tmp_path, beir())
+    expected = TestSet.from_beir(tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_text("\ufeff" + path.read_text("utf-8").replace("\n", "\n\n", 2) + "\n \n", "utf-8")
+    found = TestSet.from_beir(tmp_path)
+    for table in ("queries", "candidates", "relevant"):
+        pd.testing.assert_frame_equal(getattr(found, table), getattr(expected, table))
+
+
+def test_judgements_without_one_above_0_name_their_file(tmp_path):
+    with pytest.raises(CorpusError, match=r"qrels.tsv: nothing is relevant"):
+        TestSet.from_beir(write(tmp_path, beir(**{"qrels.tsv": [["1", "x", 0]]})))
 
 
 def test_a_broken_file_is_refused_by_name(tmp_path):

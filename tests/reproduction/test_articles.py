@@ -1,5 +1,7 @@
 """Articles that cannot be used are refused with file, line and reason; others become groups or a test set."""
 
+import json
+
 import pytest
 
 from hybridlib.data import CorpusError
@@ -39,12 +41,35 @@ def broken(change):
     (broken(lambda a: a["questions"][0].__setitem__("id", "a1-1")), "duplicate question id 'a1-1'"),
     (broken(lambda a: a["sentences"]["en"].__setitem__(0, "sentence 1.0 en")), "duplicate en text"),
     (broken(lambda a: a["sentences"]["en"].__setitem__(0, "cafe\u0301")), "not in NFC"),
+    (broken(lambda a: a["sentences"]["en"].__setitem__(0, " sentence 1.0\u00a0\u00a0en")), "duplicate en text"),
+    (broken(lambda a: a["sentences"]["en"].__setitem__(0, "sentence  2.2 en")), "duplicate en text 'sentence 2.2 en'"),
+    (broken(lambda a: a["questions"][0]["text"].__setitem__("de", "\u200b\u2060")), "[0].text', de: the text is empty"),
+    (broken(lambda a: a["sentences"]["de"].__setitem__(1, "\ud83d")), "'sentences.de[1]' holds a lone surrogate"),
+    (broken(lambda a: a["questions"][0].__setitem__("answer", float("nan"))), "not JSON (NaN is no number in JSON)"),
+    ('{"id": "a2", "id": "a3"}', "key 'id' stands twice in one object"),
 ])
 def test_broken_article_is_refused_by_file_line_and_reason(write_lines, line, reason):
     path = write_lines("articles.jsonl", [article(1), line])
     with pytest.raises(CorpusError) as error:
         read_articles(path, languages=LANGUAGES)
     assert any(problem.startswith(f"{path}:2: ") and reason in problem for problem in error.value.problems)
+
+
+def test_what_a_message_quotes_is_cut(write_lines):
+    path = write_lines("articles.jsonl", [broken(lambda a: a.__setitem__("title", ["line\n" * 1000]))])
+    with pytest.raises(CorpusError) as error:
+        read_articles(path, languages=LANGUAGES)
+    (problem,) = error.value.problems
+    assert problem.startswith(f"{path}:1: article.title: ") and problem.endswith("is not of type 'object'")
+    assert len(problem) < 300 + len(str(path)) and "\n" not in problem
+
+
+def test_a_byte_order_mark_and_blank_lines_say_nothing_and_a_file_without_articles_is_refused(write_lines):
+    lines = [json.dumps(article(i)) for i in (1, 2)]
+    path = write_lines("a.jsonl", ["\ufeff" + lines[0], "", lines[1], " "])
+    assert [found["id"] for found in read_articles(path, languages=LANGUAGES)] == ["a1", "a2"]
+    with pytest.raises(CorpusError, match="b.jsonl: the file has no articles"):
+        read_articles(write_lines("b.jsonl", ["", ""]), languages=LANGUAGES)
 
 
 def test_every_problem_is_reported_at_once(write_lines):

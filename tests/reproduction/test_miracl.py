@@ -330,10 +330,10 @@ from reproduction.miracl import search, task
 search.SHARD_PASSAGES = 4
 encoding.in_bfloat16 = lambda *_: False
 original = encoding.encode_all
-def logged(siblings, texts, *rest):
+def logged(siblings, texts, *rest, **named):
     with open(Path(sys.argv[1], f"encoded-{os.environ.get('RANK', 0)}.txt"), "a") as file:
         file.writelines(f"{text}\\n" for text in texts)
-    return original(siblings, texts, *rest)
+    return original(siblings, texts, *rest, **named)
 encoding.encode_all = logged
 task.main(sys.argv[2:])
 """

@@ -7,7 +7,7 @@ import pytest
 
 from hybridlib import files
 from hybridlib.data import CorpusError
-from hybridlib.training import LanguageBatchSampler, PairDataset
+from hybridlib.training import LanguageBatchSampler, PairDataset, SamplingError
 from reproduction.run import XY, Preset, System
 from reproduction.run.remedies import training_texts
 from reproduction.sources import mmarco, training_sets
@@ -15,9 +15,9 @@ from reproduction.workspace import Workspace
 
 LANGUAGES = tuple(mmarco.LANGUAGES)
 # Ids neither start at 0 nor follow each other, and each language has them in an order of its own.
-QUERIES, PASSAGES = [30, 7, 121], [4, 0, 9, 2, 5]
+QUERIES, PASSAGES = [30, 7, 121, 55, 8], [4, 0, 9, 2, 5, 11, 13]
 QUERIES_FILE, PASSAGES_FILE = (mmarco.PUBLISHED[side].format("english") for side in ("queries", "passages"))
-TRIPLES = [(7, 4, 0), (30, 9, 2), (121, 4, 5), (7, 4, 9), (30, 0, 5), (121, 2, 4)]
+TRIPLES = [(7, 4, 0), (30, 9, 2), (121, 4, 5), (7, 4, 9), (30, 0, 5), (121, 2, 4), (55, 11, 5), (8, 13, 5)]
 
 
 def lines_of(language):
@@ -51,7 +51,10 @@ def prepared(published, tmp_path):
 
 def test_each_text_is_the_one_of_its_id_in_every_language(prepared):
     marco = mmarco.MarcoCorpus(prepared)
-    assert len(marco) == 6 and marco.languages == LANGUAGES and marco.passage_key.tolist() == [4, 9, 4, 4, 0, 2]
+    assert len(marco) == 8 and marco.languages == LANGUAGES
+    assert marco.passage_key.tolist() == [4, 9, 4, 4, 0, 2, 11, 13]
+    assert marco.query_key.tolist() == [7, 30, 121, 7, 30, 121, 55, 8]
+    assert [marco.negative_keys(group, LANGUAGES) for group in range(3)] == [[[0]], [[2]], [[5]]]
     for group, (query, positive, negative) in enumerate(TRIPLES):
         for x in LANGUAGES:
             for y in LANGUAGES:
@@ -63,18 +66,19 @@ def test_each_text_is_the_one_of_its_id_in_every_language(prepared):
 
 
 @pytest.mark.parametrize("sampling", ["X-X", "X-Y", "Hybrid", "X-X mixed"])
-def test_samplings_serve_it_and_no_two_with_one_relevant_passage_meet(prepared, sampling):
+def test_samplings_serve_it_and_a_batch_has_no_false_negative(prepared, sampling):
     marco = mmarco.MarcoCorpus(prepared)
     batches = LanguageBatchSampler([marco], sampling, LANGUAGES, 4, 200, 0, negatives=True)
     pairs, seen = PairDataset([marco]), set()
     for batch in batches:
-        assert len({TRIPLES[pair.group][1] for pair in batch}) == 4
+        queries, positives, negatives = (set(ids) for ids in zip(*(TRIPLES[pair.group] for pair in batch), strict=True))
+        assert len(queries) == len(positives) == 4 and not positives & negatives
         for pair in batch:
             texts = pairs[pair]
             assert texts["query"] == f"query {TRIPLES[pair.group][0]} {pair.query_language}"
             assert texts["negative"].startswith(f"passage {TRIPLES[pair.group][2]} {pair.passage_language}")
         seen |= {pair.group for pair in batch}
-    assert seen == set(range(6))
+    assert seen == set(range(8))
 
 
 def test_it_is_served_as_the_same_groups_in_memory_are(prepared, make_corpus):
@@ -93,9 +97,9 @@ def test_it_is_served_as_the_same_groups_in_memory_are(prepared, make_corpus):
 
 
 @pytest.mark.parametrize(("rows", "side"), [
-    ([(30, "query 30 de"), (7, ""), (121, "query 121 de")], "queries"),
-    ([(30, "query 30 de"), (121, "query 121 de")], "queries"),
-    ([(i, f"passage {i} de") for i in (4, 9, 2, 5)], "passages")])
+    ([(i, f"query {i} de" if i != 7 else "") for i in QUERIES], "queries"),
+    ([(i, f"query {i} de") for i in QUERIES if i != 7], "queries"),
+    ([(i, f"passage {i} de") for i in PASSAGES if i != 0], "passages")])
 def test_a_group_is_not_served_in_a_language_that_lacks_a_text_of_it(published, tmp_path, rows, side):
     write(published, mmarco.PUBLISHED[side].format("german"), rows)
     said = mmarco.prepare(published, tmp_path / "m")
@@ -104,12 +108,22 @@ def test_a_group_is_not_served_in_a_language_that_lacks_a_text_of_it(published, 
     assert said["missing"] == {f"{s}.{x}": 2 if (s, x) == (side, "de") else 0
                                for s in ("queries", "passages") for x in LANGUAGES}
     assert marco.has(getattr(marco, {"queries": "query", "passages": "passage"}[side]), "de").tolist() == [
-        group not in without for group in range(6)]
+        group not in without for group in range(8)]
     for batch in LanguageBatchSampler([marco], "X-Y", LANGUAGES, 3, 100, 0):
         for pair in batch:
             assert None not in marco.pair(*pair[1:4], negative=0).values()
             assert pair.group not in without or "de" != getattr(
                 pair, "query_language" if side == "queries" else "passage_language")
+
+
+def test_triples_that_leave_no_batch_without_a_false_negative_are_refused_at_once(published, tmp_path):
+    # Three queries and three relevant passages, but each irrelevant one is relevant to another query.
+    write(published, mmarco.TRIPLES, [(7, 4, 9), (30, 9, 2), (121, 2, 4)] * 4)
+    mmarco.prepare(published, tmp_path / "m")
+    marco = mmarco.MarcoCorpus(tmp_path / "m")
+    assert LanguageBatchSampler([marco], "X-X", LANGUAGES, 3, 10, 0).batch(0)
+    with pytest.raises(SamplingError, match="'mmarco' cannot serve X-X: .*hard negatives that are none of these"):
+        LanguageBatchSampler([marco], "X-X", LANGUAGES, 3, 10, 0, negatives=True)
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
@@ -147,7 +161,7 @@ def test_some_of_it_is_held_by_its_ids_alone(prepared):
     some = marco.select([5, 1])
     assert (len(some), list(some.ids), some.passage_key.tolist()) == (2, [5, 1], [2, 9])
     assert some.pair(1, "de", "en") == marco.pair(1, "de", "en")
-    assert [list(each.ids) for each in (some.select([0]), marco)] == [[5], [0, 1, 2, 3, 4, 5]]
+    assert [list(each.ids) for each in (some.select([0]), marco)] == [[5], list(range(8))]
     with pytest.raises(ValueError, match="has no th"):
         mmarco.MarcoCorpus(prepared, ["en", "th"])
 
@@ -156,7 +170,7 @@ def test_the_preset_takes_it_from_the_data_folder(published, tmp_path, make_corp
     facts = training_sets.make_training_set("mmarco", tmp_path / "data", published)
     table = training_sets.overview(tmp_path / "data")
     assert table.loc["mmarco", ["paper", "ours", "languages", "state"]].tolist() == [
-        39780811, 6, "ar de en es hi ru zh", "present"]
+        39780811, 8, "ar de en es hi ru zh", "present"]
     selection = tmp_path / "data" / "squadshifts.jsonl.gz"
     selection.write_bytes(gzip.compress(b'{"id": "1", "query": {"en": "why?"}, "passage": {"en": "so."}}\n'))
     files.write_json(tmp_path / "data" / "squadshifts.json", {"sha256": files.sha256(selection)})

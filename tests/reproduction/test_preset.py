@@ -83,7 +83,8 @@ def test_a_system_names_what_it_changes():
     ("languages=de", "languages is 'de'"), ("batch_size=1", "batch_size is 1"), ("batch_size=8.0", "batch_size is 8.0"),
     ("steps=true", "steps is True"), ("loss=mse", "loss is 'mse', expected one of info_nce, distillation"),
     ("trainable_layers=0", "trainable_layers is 0"), ("mini_batch_size=0", "mini_batch_size is 0"),
-    ("weight_decay=-1", "weight_decay is -1"), ("learning_rate=0", "learning_rate is 0"), ("seed=1", "no setting seed")])
+    ("weight_decay=-1", "weight_decay is -1"), ("learning_rate=0", "learning_rate is 0"),
+    ("seed=1", "no setting seed")])
 def test_a_changed_setting_that_cannot_be_used_is_refused_by_name(change, reason):
     with pytest.raises(SettingsError, match=f"'X-X {change.partition('=')[0]}=.*{reason}"):
         Preset("mini").settings(System.parse(f"X-X {change}"), 0)

@@ -89,7 +89,7 @@ def english(count=30, negatives=True):
         return " ".join("".join(rng.choice(list("abcdefgh"), 4)) for _ in range(words))
     passages = [text(rng.integers(2, 12)) for _ in range(count // 2)]
     return [{"id": f"g{i}", "query": {"en": text(rng.integers(1, 6)) + "?"}, "passage": {"en": passages[i // 2]},
-             **({"negatives": {"en": [text(3), passages[i // 3]]}} if negatives and i % 2 else {})}
+             **({"negatives": {"en": [text(3), *passages[i // 3:i // 2][:1]]}} if negatives and i % 2 else {})}
             for i in range(count)]
 
 
