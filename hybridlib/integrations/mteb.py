@@ -32,6 +32,7 @@ with a folder of its own for each model::
     mteb.evaluate(cached, [XQuADRMultilingualPool()], cache=None)
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -141,8 +142,9 @@ class _LAReQA(AbsTaskRetrieval):
             self._top_k = count
         self.data_loaded = True
 
+    @abstractmethod
     def _load_subset(self, test_set: TestSet, pool: Dataset, ids: list[str], subset: str) -> dict[str, Any]:
-        raise NotImplementedError
+        """Queries, documents and relevance of a subset."""
 
     @staticmethod
     def _split(test_set: TestSet, ids: list[str], query_language: str, languages: Sequence[str],

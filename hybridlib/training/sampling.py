@@ -151,7 +151,6 @@ class _Source:
                         return batch.groups
         return self._in_order(languages, masks)
 
-
     def negatives(self, groups, languages, draws):
         """Which hard negative each group gets, by any number: one that is no passage of the batch."""
         met, found = {int(key) for key in self.key[groups]}, []

@@ -1,18 +1,17 @@
 """MIRACL dev: topics, judgements and corpora of a language, from the release or from mteb's pool of hard negatives."""
 
 import hashlib
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pooch
 from tqdm.auto import tqdm
 
 from hybridlib.data import CorpusError
 from hybridlib.data.reading import read_lines
+from reproduction.sources.hub import fetch_files
 
 # As several public projects pin them, the last one mteb 2.26; not compared with the hub itself.
 TOPICS = ("miracl/miracl", "5be20db9509754dadad47689368639fcec739c00")
@@ -62,37 +61,14 @@ def _collection(language: str, topics: Iterable[tuple[str, str]], judgements: It
 
 
 def fetch_miracl(languages: Iterable[str], folder: str | Path | None = None) -> Path:
-    """Download topics, judgements and corpora at their pinned revisions; what is there already is not fetched again.
-
-    Parameters
-    ----------
-    languages : sequence of str
-    folder : path, optional
-        The user's cache folder by default (``HYBRIDLIB_DATA`` overrides it).
-
-    Returns
-    -------
-    Path
-        For `read_release`.
-
-    Raises
-    ------
-    ConnectionError
-    """
-    from huggingface_hub import snapshot_download
-
-    folder = Path(folder or Path(os.environ.get("HYBRIDLIB_DATA") or pooch.os_cache("hybridlib")) / "miracl")
-    for (name, revision), patterns in (
+    """Download topics, judgements and corpora for `read_release`: see `reproduction.sources.hub.fetch_files`."""
+    for (home, revision), patterns in (
             (TOPICS, ["miracl-v1.0-{0}/topics/topics.miracl-v1.0-{0}-dev.tsv",
                       "miracl-v1.0-{0}/qrels/qrels.miracl-v1.0-{0}-dev.tsv"]),
             (CORPUS, ["miracl-corpus-v1.0-{0}/docs-*.jsonl.gz"])):
-        try:
-            snapshot_download(name, repo_type="dataset", revision=revision, local_dir=folder,
-                              allow_patterns=[pattern.format(x) for pattern in patterns for x in languages])
-        except OSError as error:
-            raise ConnectionError(f"{name} at {revision} could not be had: {error}\nGet the files by other means and "
-                                  "give their folder with --data") from error
-    return folder
+        place = fetch_files(home, revision, [pattern.format(x) for pattern in patterns for x in languages], "miracl",
+                            folder)
+    return place
 
 
 def _rows(path: Path, columns: tuple[str, ...], separator: str | None = None) -> Iterator[tuple[int, list[str]]]:

@@ -42,7 +42,7 @@ SHARD_PASSAGES = 2**14
 _PAIRS, _QUERIES = 2**12, 2**4
 
 
-def fingerprint(model: SentenceTransformer) -> str:
+def weights_fingerprint(model: SentenceTransformer) -> str:
     """Hex digest of a SentenceTransformer's modules and weights: the same encoder under any name has the same."""
     digest = hashlib.sha256(str(model).encode())
     for name, tensor in model.state_dict().items():

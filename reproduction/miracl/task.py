@@ -143,7 +143,7 @@ def _prepare(chosen: argparse.Namespace, model: SentenceTransformer, precision: 
         collections = [read_release(folder, language) for language in chosen.languages]
     if not state.is_main_process:
         return collections, []
-    encoder = {"weights": search.fingerprint(model), "max_length": model.max_seq_length, "precision": precision,
+    encoder = {"weights": search.weights_fingerprint(model), "max_length": model.max_seq_length, "precision": precision,
                "passage_prompt": prompts.passage, "shard": search.SHARD_PASSAGES}
     surveys = [survey(collection) for collection in collections]
     remarks = list(_remarks(collections, surveys, chosen.hard_negatives))

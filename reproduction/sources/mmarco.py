@@ -10,14 +10,12 @@ written, ``mmarco.json`` beside the folder, stands for the whole.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 import pyarrow as pa
 import pyarrow.csv
 from tqdm.auto import tqdm
@@ -25,6 +23,7 @@ from tqdm.auto import tqdm
 from hybridlib import files
 from hybridlib.data import CorpusError
 from hybridlib.languages import NAMES
+from reproduction.sources.hub import fetch_files
 
 # The hub's short hash of main and several public projects agree on it; not compared with the hub itself.
 HOME, REVISION = "unicamp-dl/mmarco", "6d039c4638c0ba3e46a9cb7b498b145e7edc6230"
@@ -39,34 +38,9 @@ CHUNK = 2**20
 
 
 def fetch_mmarco(languages: Iterable[str] = LANGUAGES, folder: str | Path | None = None) -> Path:
-    """Download the published files at the pinned revision (31 GB for the seven languages); what is there stays.
-
-    Parameters
-    ----------
-    languages : sequence of str
-    folder : path, optional
-        The user's cache folder by default (``HYBRIDLIB_DATA`` overrides it).
-
-    Returns
-    -------
-    Path
-        For `prepare`.
-
-    Raises
-    ------
-    ConnectionError
-    """
-    from huggingface_hub import snapshot_download
-
-    folder = Path(folder or Path(os.environ.get("HYBRIDLIB_DATA") or pooch.os_cache("hybridlib")) / "mmarco")
+    """Download the published files for `prepare`, 31 GB for the seven languages: see `hub.fetch_files`."""
     patterns = [pattern.format(LANGUAGES[x]) for pattern in PUBLISHED.values() for x in languages]
-    try:
-        snapshot_download(HOME, repo_type="dataset", revision=REVISION, local_dir=folder,
-                          allow_patterns=[TRIPLES, *patterns])
-    except OSError as error:
-        raise ConnectionError(f"{HOME} at {REVISION} could not be had: {error}\nGet the files by other means and give "
-                              "their folder with --data") from error
-    return folder
+    return fetch_files(HOME, REVISION, [TRIPLES, *patterns], "mmarco", folder)
 
 
 def _batches(path: Path, columns: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
