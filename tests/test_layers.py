@@ -22,6 +22,7 @@ LIBRARY = (
     ("hybridlib.integrations",),
     # Beside the others rather than above them: it needs the first two lines only, and none of the others needs it.
     ("hybridlib.training",),
+    ("hybridlib.commands",),
     ("hybridlib.cli",),
 )
 TRAINING_NEEDS = (*LIBRARY[0], "hybridlib.data",
