@@ -27,7 +27,7 @@ from hybridlib.data.reading import CorpusError, language_problems, named, read_l
 
 @dataclass(frozen=True)
 class ParallelCorpus:
-    """Parallel question-passage groups, held as Arrow columns (a missing language is null).
+    """Parallel question-passage groups, held as Arrow columns, in one piece or in chunks (a missing language is null).
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class ParallelCorpus:
     @staticmethod
     def has(side: dict[str, pa.Array], language: str) -> np.ndarray:
         """Boolean array (G,): which groups have a text in ``language`` on that side."""
-        return side[language].is_valid().to_numpy(zero_copy_only=False)
+        return np.asarray(side[language].is_valid().to_numpy(zero_copy_only=False), bool)
 
     @cached_property
     def passage_key(self) -> np.ndarray:
@@ -74,10 +74,10 @@ class ParallelCorpus:
         groups, texts, count = [], [], len(self)
         for language in sorted(side):
             valid = np.flatnonzero(self.has(side, language))
-            encoded = same_texts(side[language].drop_null()).dictionary_encode()
+            numbers, distinct = _numbered(side[language])
             groups.append(valid)
-            texts.append(encoded.indices.to_numpy() + count)
-            count += len(encoded.dictionary)
+            texts.append(numbers + count)
+            count += len(distinct)
         rows, columns = np.concatenate(groups), np.concatenate(texts)
         graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
         return connected_components(graph, directed=False)[1][:len(self)]
@@ -90,10 +90,10 @@ class ParallelCorpus:
             starts = np.cumsum([0, *pc.fill_null(pc.list_value_length(column), 0).to_numpy()])
             keys = np.full(starts[-1], -1)
             if language in self.passage:
-                encoded = same_texts(self.passage[language].drop_null()).dictionary_encode()
-                _, first = np.unique(encoded.indices.to_numpy(), return_index=True)
+                numbers, distinct = _numbered(self.passage[language])
+                _, first = np.unique(numbers, return_index=True)
                 owners = np.flatnonzero(self.has(self.passage, language))[first]
-                places = pc.index_in(same_texts(column.flatten()), value_set=encoded.dictionary)
+                places = pc.index_in(same_texts(column.flatten()), value_set=distinct)
                 places = pc.fill_null(places, -1).to_numpy()
                 keys[places >= 0] = self.passage_key[owners[places[places >= 0]]]
             found[language] = starts, keys
@@ -140,10 +140,18 @@ def same_text(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def _numbered(texts: pa.StringArray | pa.ChunkedArray) -> tuple[np.ndarray, pa.StringArray]:
+    """The texts that are there, as numbers of distinct ones, and the distinct ones, as they are compared."""
+    encoded = same_texts(texts.drop_null()).dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    return encoded.indices.to_numpy(), encoded.dictionary
+
+
 def same_texts(texts: pa.StringArray) -> pa.StringArray:
     """`same_text` of each text of a column."""
     words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_normalize(texts, form="NFC")))
-    return pc.binary_join(words, " ")
+    return pc.binary_join(words, pa.scalar(" ", texts.type))
 
 
 def corpus_of(name: str, records: list[dict[str, Any]]) -> ParallelCorpus:

@@ -1,6 +1,7 @@
 """Batches by language, the losses over them, and the hooks into sentence-transformers' trainer."""
 
 from hybridlib.training.losses import EnglishRankingDistillation, info_nce
+from hybridlib.training.parallel import LanguageBatches, ParallelDataset, language_batches, parallel_dataset
 from hybridlib.training.sampling import (
     ALPHA,
     MIXED,
@@ -9,11 +10,11 @@ from hybridlib.training.sampling import (
     LanguageBatchSampler,
     Pair,
     PairDataset,
-    SamplingError,
     describe,
 )
+from hybridlib.training.sources import SamplingError
 from hybridlib.training.trainer import LanguageBatchTrainer, Progress, freeze, selection_of
 
 __all__ = ["ALPHA", "MIXED", "ORDERED", "SAMPLINGS", "EnglishRankingDistillation", "LanguageBatchSampler",
-           "LanguageBatchTrainer", "Pair", "PairDataset", "Progress", "SamplingError", "describe", "freeze", "info_nce",
-           "selection_of"]
+           "LanguageBatchTrainer", "LanguageBatches", "Pair", "PairDataset", "ParallelDataset", "Progress",
+           "SamplingError", "describe", "freeze", "info_nce", "language_batches", "parallel_dataset", "selection_of"]

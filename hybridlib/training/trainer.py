@@ -15,6 +15,9 @@ from hybridlib.progress import progress_bar
 from hybridlib.training.losses import EnglishRankingDistillation
 from hybridlib.training.sampling import LanguageBatchSampler, PairDataset
 
+# Architectures call their layers differently; in T5 a block holds what is called a layer, and the block is found first.
+_LAYER = re.compile(r"\.(?:layer|layers|h|block|blocks)\.(\d+)\.")
+
 
 class LanguageBatchTrainer(SentenceTransformerTrainer):
     """sentence-transformers' trainer with the batches of a `LanguageBatchSampler`, materialised nowhere.
@@ -103,7 +106,7 @@ def freeze(model: SentenceTransformer, trainable_layers: int | None) -> int:
     """
     if trainable_layers is not None:
         layer_of = {name: int(found[1]) for name, _ in model.named_parameters()
-                    if (found := re.search(r"\.layer\.(\d+)\.", name))}
+                    if (found := _LAYER.search(name))}
         count = max(layer_of.values(), default=-1) + 1
         if trainable_layers > count:
             raise ValueError(f"trainable_layers is {trainable_layers}, the encoder has {count} layers")
