@@ -27,7 +27,7 @@ def main() -> None:
     pairs = hl.parallel_dataset(DATA / "groups.jsonl")
     print(f"{len(pairs)} pairs in {', '.join(pairs.languages)}, the second of them {pairs[1]}")
     arguments = SentenceTransformerTrainingArguments(
-        str(OUT / "checkpoints"), batch_sampler=hl.language_batches("Hybrid", alpha=0.5), max_steps=6,
+        str(OUT / "checkpoints"), batch_sampler=hl.language_batches("Hybrid", alpha=0.5), max_steps=4,
         per_device_train_batch_size=8, learning_rate=2e-5, logging_steps=1, save_strategy="no", report_to="none",
         seed=0, prompts={"query": "query: ", "passage": "passage: "})
     SentenceTransformerTrainer(

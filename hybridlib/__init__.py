@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybridlib.data import CorpusError, ParallelCorpus, TestSet, load_test_set, read_groups
-    from hybridlib.debiasing import Centring, LanguageSubspace
+    from hybridlib.debiasing import Centring, LanguageErasure, LanguageSubspace
     from hybridlib.encoding import Prompts
-    from hybridlib.evaluation import HEADLINE, Measure, Report, evaluate, per_query, rank
-    from hybridlib.training import LanguageBatchSampler, LanguageBatchTrainer, PairDataset, info_nce
+    from hybridlib.evaluation import HEADLINE, LanguageBiasEvaluator, Report, compare, evaluate, per_query, rank
+    from hybridlib.training import LanguageBatchSampler, info_nce, language_batches, parallel_dataset
 
 __version__ = "0.1.0"
-__all__ = ["HEADLINE", "Centring", "CorpusError", "LanguageBatchSampler", "LanguageBatchTrainer", "LanguageSubspace",
-           "Measure", "PairDataset", "ParallelCorpus", "Prompts", "Report", "TestSet", "evaluate", "info_nce",
-           "load_test_set", "per_query", "rank", "read_groups"]
+__all__ = ["HEADLINE", "Centring", "CorpusError", "LanguageBatchSampler", "LanguageBiasEvaluator", "LanguageErasure",
+           "LanguageSubspace", "ParallelCorpus", "Prompts", "Report", "TestSet", "compare", "evaluate", "info_nce",
+           "language_batches", "load_test_set", "parallel_dataset", "per_query", "rank", "read_groups"]
 
 # The sub-package whose face exports a name; the same as the imports above, which only type checkers follow.
 _EXPORTED = {
     "data": ("CorpusError", "ParallelCorpus", "TestSet", "load_test_set", "read_groups"),
-    "debiasing": ("Centring", "LanguageSubspace"),
+    "debiasing": ("Centring", "LanguageErasure", "LanguageSubspace"),
     "encoding": ("Prompts",),
-    "evaluation": ("HEADLINE", "Measure", "Report", "evaluate", "per_query", "rank"),
-    "training": ("LanguageBatchSampler", "LanguageBatchTrainer", "PairDataset", "info_nce"),
+    "evaluation": ("HEADLINE", "LanguageBiasEvaluator", "Report", "compare", "evaluate", "per_query", "rank"),
+    "training": ("LanguageBatchSampler", "info_nce", "language_batches", "parallel_dataset"),
 }
 _HOME = {name: f"hybridlib.{package}" for package, names in _EXPORTED.items() for name in names}
 

@@ -1,13 +1,25 @@
-"""Files that appear whole or not at all, and digests of what they hold."""
+"""Files that appear whole or not at all, runs that are alone in a folder, and digests of what files hold."""
 
+import errno
 import hashlib
 import json
 import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hybridlib.errors import RunError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Of a full disk only Python's own writers say it with a number: safetensors, torch, numpy and shutil say it in words.
+_NO_ROOM_WORDS = re.compile(rf"(os error|Errno) ({'|'.join(map(str, _NO_ROOM))})\b|PytorchStreamWriter failed writing|"
+                            r"iostream error|unexpected pos \d+ vs \d+|\d+ requested and \d+ written")
 
 
 def sha256(path: str | Path) -> str:
@@ -47,10 +59,68 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with room(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def room(path: str | Path) -> Iterator[None]:
+    """Name ``path``, in one line, where writing to it fails since the disk is full, whatever the writer raises.
+
+    Raises
+    ------
+    OSError
+    """
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "errno", None) not in _NO_ROOM and not _NO_ROOM_WORDS.search(str(error)):
+            raise
+        raise OSError(f"{path}: cannot be written, there is no room for it; make room and run again") from error
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove what killed runs have left of `atomic` in a folder; for who is `alone` in it."""
+    for file in Path(folder).glob(".*.tmp"):
+        if re.search(r"\.\d+\.tmp$", file.name) and file.is_file():
+            file.unlink()
+
+
+@contextmanager
+def alone(folder: str | Path, wait: bool = False) -> Iterator[None]:
+    """Hold ``.<name>.lock`` beside a folder, as one run at a time can; that of a killed run is free again.
+
+    Parameters
+    ----------
+    folder : path
+        There or not yet.
+    wait : bool
+        Say that another run holds it and wait for its end, instead of refusing.
+
+    Raises
+    ------
+    RunError
+        If another run holds it.
+    """
+    folder = Path(os.path.abspath(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if not wait:
+            raise RunError(f"{folder}: another run is at work in it; wait until it has ended, or stop it") from None
+        print(f"{folder}: another run is at work in it; waiting until it has ended", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        # Held until it has no name: who opened it before sees that (filelock counts its links), and makes a new one.
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -16,15 +16,24 @@ FLORES = {"ar": "arb_Arab", "de": "deu_Latn", "el": "ell_Grek", "en": "eng_Latn"
 SCRIPTS = {"ar": "ARABIC", "el": "GREEK", "hi": "DEVANAGARI", "ru": "CYRILLIC", "th": "THAI", "zh": "CJK"}
 _RIGHT_TO_LEFT = {"ar", "arb", "ckb", "dv", "fa", "he", "ku", "prs", "ps", "sd", "ug", "ur", "yi"}
 _RIGHT_TO_LEFT_SCRIPTS = {"Arab", "Hebr", "Nkoo", "Syrc", "Thaa"}
-_CODE = re.compile(r"[a-z]{2,3}([-_]([A-Z][a-z]{3}|[A-Z]{2}|[0-9]{3}|[A-Za-z0-9]{5,8}))*")
+# RFC 5646, section 2.1, in its recommended case, so that a code is written in one way; tags for private use only and
+# the grandfathered ones are no languages here.
+_CODE = re.compile(r"""
+    [a-z]{2,3} ([-_][a-z]{3}){0,3}                              # language, extended: zh-yue
+    ([-_][A-Z][a-z]{3})?                                        # script: zh-Hant
+    ([-_] ([A-Z]{2} | [0-9]{3}) )?                              # region: pt-BR, es-419
+    ([-_] ([A-Za-z0-9]{5,8} | [0-9][A-Za-z0-9]{3}) )*           # variants: sl-rozaj, de-1996
+    ([-_][0-9a-wy-z] ([-_][A-Za-z0-9]{2,8})+ )*                 # extensions: de-DE-u-co-phonebk
+    ([-_]x ([-_][A-Za-z0-9]{1,8})+ )?                           # private use: en-x-mine
+    """, re.VERBOSE | re.ASCII)
 
 
 def is_language(code: object) -> bool:
     """Whether something is written like a language code.
 
-    >>> [is_language(x) for x in ("de", "pt-BR", "zh_CN", "eng_Latn", "zh-Hant-TW", "zul")]
+    >>> [is_language(x) for x in ("de", "pt-BR", "zh_CN", "eng_Latn", "zh-Hant-TW", "de-1996")]
     [True, True, True, True, True, True]
-    >>> [is_language(x) for x in ("english", "DE", "d", "", " de", None, False)]
+    >>> [is_language(x) for x in ("english", "DE", "x", "", " de", None, False)]
     [False, False, False, False, False, False, False]
     """
     return isinstance(code, str) and _CODE.fullmatch(code) is not None
@@ -37,7 +46,7 @@ def is_right_to_left(code: str) -> bool:
     [True, True, False, True, False]
     """
     language, *rest = re.split("[-_]", code)
-    script = next((part for part in rest if len(part) == 4 and part.isalpha()), None)
+    script = next((part for part in rest if re.fullmatch("[A-Z][a-z]{3}", part)), None)
     return script in _RIGHT_TO_LEFT_SCRIPTS if script else language in _RIGHT_TO_LEFT
 
 

@@ -67,7 +67,7 @@ def fetch_lareqa(name: str, cache: str | Path | None = None, base_url: str = LAR
             store.fetch(file, progressbar=True)
         except (OSError, ValueError) as error:
             raise ConnectionError(f"{name}: {store.get_url(file)} could not be had: {error}. Get the files by other "
-                                  f"means and give their folder with --data or DATA=") from error
+                                  f"means and give their folder") from error
     return store.abspath / name
 
 

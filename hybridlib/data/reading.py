@@ -38,11 +38,11 @@ def verify_checksum(path: str | Path, expected: str) -> None:
     """Raise `CorpusError` unless the file's sha256 is the expected one; FileNotFoundError if it is missing."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; give the folder that holds it with DATA=…")
+        raise FileNotFoundError(f"{path}: no such file; is the folder that holds it the one that was given?")
     found = sha256(path)
     if found != expected:
         raise CorpusError([f"{path}: sha256 is {found}, expected {expected}; the file differs from the pinned "
-                           "one: fetch it again, or change the checksum in the preset on purpose"])
+                           "one: fetch it again, or change the checksum that stands beside its name on purpose"])
 
 
 def named(value: Any) -> str:

@@ -4,7 +4,6 @@ XQuAD-R and MLQA-R (`hybridlib.data.lareqa`), a folder in BEIR's layout, records
 become the same `TestSet`.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hybridlib.data.reading import CorpusError, is_empty, named, read_lines, read_text, text_problem
+from hybridlib.data.beir import beir_texts, one_of, read_qrels
+from hybridlib.data.reading import CorpusError, is_empty, named, text_problem
 from hybridlib.languages import is_language
 
 if TYPE_CHECKING:
@@ -87,9 +87,13 @@ class TestSet:
         return []
 
     def _relevance_problems(self) -> list[str]:
-        query, candidate, grade = (self.relevant[column].to_numpy() for column in self.relevant)
-        if not len(query):
+        if not len(self.relevant):
             return ["nothing is relevant"]
+        if wrong := [column for column, kind in self.relevant.dtypes.items()
+                     if not pd.api.types.is_integer_dtype(kind)]:
+            return [f"column {column} of relevant is {self.relevant[column].dtype}, expected whole numbers"
+                    for column in wrong]
+        query, candidate, grade = (self.relevant[column].to_numpy() for column in self.relevant)
         if query.min() < 0 or query.max() >= len(self.queries) or candidate.min() < 0 or (
                 candidate.max() >= len(self.candidates)):
             return ["relevant names rows that are not there"]
@@ -200,8 +204,8 @@ class TestSet:
         FileNotFoundError, CorpusError
         """
         folder = Path(folder)
-        return cls.from_files(_one_of(folder, "queries.jsonl"), _one_of(folder, "corpus.jsonl"),
-                              _one_of(folder, "qrels.tsv", f"qrels/{split}.tsv"), name or folder.resolve().name)
+        return cls.from_files(one_of(folder, "queries.jsonl"), one_of(folder, "corpus.jsonl"),
+                              one_of(folder, "qrels.tsv", f"qrels/{split}.tsv"), name or folder.resolve().name)
 
     @classmethod
     def from_files(cls, queries: str | Path, corpus: str | Path, qrels: str | Path, name: str) -> "TestSet":
@@ -210,26 +214,8 @@ class TestSet:
         A query's ``group`` joins translations, and ``cluster`` what is not independent; as in `from_records`.
         """
         problems: list[str] = []
-
-        def texts(path: str | Path) -> Records:
-            for line, record, problem in read_lines(path):
-                if problem or record is None:
-                    problems.append(f"{path}:{line}: {problem}")
-                    continue
-                where, title = f"{path}:{line}", record.get("title")
-                record = record | {"id": record.get("_id")} | (
-                    {"question": record["group"]} if "group" in record else {})
-                if not isinstance(title, str | None):
-                    problems.append(f"{where}: field 'title' is {named(title)}, expected text")
-                elif title is not None and isinstance(record.get("text"), str):
-                    record["text"] = f"{title} {record['text']}".strip()
-                problems.extend(
-                    f"{where}: field {field!r} is {named(record[field])}, expected text"
-                    for field, kind in (("_id", str), ("group", str | int), ("cluster", str | int))
-                    if not isinstance(record.get(field), kind | None) or isinstance(record.get(field), bool))
-                yield where, record
-        return _assemble(name, texts(queries), texts(corpus), _read_qrels(qrels, problems), problems,
-                         str(qrels))
+        return _assemble(name, beir_texts(queries, problems), beir_texts(corpus, problems),
+                         read_qrels(qrels, problems), problems, str(qrels))
 
     @classmethod
     def from_mteb(cls, task: "AbsTaskRetrieval", split: str = "test",
@@ -285,37 +271,26 @@ class TestSet:
                                 ((*pair, grade) for pair, grade in relevant.items()))
 
 
+def read_corpus(path: str | Path) -> pd.DataFrame:
+    """The documents of a file in BEIR's layout, with a field ``language``: ``id``, ``language`` and ``text``.
+
+    Raises
+    ------
+    CorpusError, FileNotFoundError
+        Every problem found, as ``file:line: reason``.
+    """
+    problems: list[str] = []
+    found = _texts(beir_texts(path, problems), problems)
+    if not problems and found.empty:
+        problems.append(f"{path}: the file has no documents")
+    if problems:
+        raise CorpusError(problems)
+    return found[["id", "language", "text"]]
+
+
 def _sorted(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs[["query", "candidate", "grade"]].astype(np.int64).sort_values(
         ["query", "candidate"], ignore_index=True)
-
-
-def _one_of(folder: Path, *names: str) -> Path:
-    found = [folder / f"{name}{ending}" for name in names for ending in ("", ".gz")
-             if (folder / f"{name}{ending}").is_file()]
-    if not found:
-        raise FileNotFoundError(f"{folder / names[0]}: no such file (nor {', '.join(f'{n}.gz' for n in names)}"
-                                f"{''.join(f', {n}' for n in names[1:])}); the folder must be in BEIR's layout")
-    return found[0]
-
-
-def _read_qrels(path: str | Path, problems: list[str]) -> Iterable[tuple]:
-    """Yield (place, query id, corpus id, grade) of a file of judgements."""
-    first = True
-    for number, line, problem in read_text(path):
-        if line is None:
-            problems.append(f"{path}:{number}: {problem}")
-            continue
-        cells = line.rstrip("\r\n").split("\t")
-        if first and cells[-1] == "score":
-            first = False
-            continue
-        first = False
-        # A grade of more digits than these is none, and Python reads no number of thousands.
-        if len(cells) != 3 or not re.fullmatch("-?[0-9]{1,9}", cells[2]):
-            problems.append(f"{path}:{number}: expected query-id, corpus-id and a whole number, parted by tabs")
-            continue
-        yield f"{path}:{number}", cells[0], cells[1], int(cells[2])
 
 
 def _assemble(name: str, queries: Records, candidates: Records, relevant: Iterable[tuple],

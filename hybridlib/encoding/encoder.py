@@ -47,7 +47,8 @@ class Siblings(torch.nn.Module):
     """Models to encode with together; those that were fine-tuned in their upper layers only share the lower ones.
 
     What is shared is computed once for all of them: checkpoints of one encoder are evaluated together for
-    little more than the price of their own layers.
+    little more than the price of their own layers. Where their own methods are needed, each is made whole again, and
+    computes all of its layers itself.
 
     Parameters
     ----------
@@ -71,11 +72,13 @@ class Siblings(torch.nn.Module):
         super().__init__()
         self.dtype, self.shared, self.lower, self.uppers = dtype, shared, None, torch.nn.ModuleList()
         self.names: list[str] = []
-        for number, model in enumerate(models):
+        for number, model in enumerate(map(_bare, models)):
             self.names.append(names[number] if names else name_of(model))
             if not self.uppers:
                 original = model
                 self._take_settings(model)
+                if not self.is_transformer:
+                    self.shared = shared = 0  # it has no first layers to speak of
             if self._settings(model) != self._settings(original):
                 raise ValueError(f"{self.names[-1]} and {self.names[0]} cannot be encoded together: their maximum of "
                                  f"tokens, truncate_dim and similarity are {self._settings(model)} and "
@@ -92,6 +95,14 @@ class Siblings(torch.nn.Module):
                 transformer.encoder.layer = transformer.encoder.layer[shared:]
             self.uppers.append(upper.to(dtype))
         self.eval()
+
+    def make_whole(self) -> None:
+        """Give each model back the layers that are shared, so that it can do without the others."""
+        for upper in self.uppers if self.shared else ():
+            transformer = upper[0].auto_model
+            transformer.embeddings = self.lower.embeddings
+            transformer.encoder.layer = torch.nn.ModuleList([*self.lower.encoder.layer, *transformer.encoder.layer])
+        self.shared, self.lower = 0, None
 
     @staticmethod
     def _settings(model: "SentenceTransformer") -> tuple[int | None, int | None, str]:
@@ -177,7 +188,7 @@ class Siblings(torch.nn.Module):
         by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         others = np.random.default_rng(0).choice(len(texts), min(len(texts), SAMPLE - 2), replace=False).tolist()
         sample = [texts[i] for i in sorted({by_length[0], by_length[-1], *others})]
-        in_training = model.training
+        in_training = [module for module in model.modules() if module.training]
         model.eval()
         with torch.inference_mode():
             features = self.features(self.tokens([prompt + text for text in sample]), prompt)
@@ -185,11 +196,20 @@ class Siblings(torch.nn.Module):
                       else model(dict(features))["sentence_embedding"])
             mine = self.unit(output)
         theirs = _own_method(model, role)(sample, prompt=prompt, normalize_embeddings=True, show_progress_bar=False)
-        model.train(in_training)
+        for module in in_training:  # not all of a model need be
+            module.training = True
         if mine.shape != theirs.shape:
             return f"the fast encoder's vectors have width {mine.shape[1]}, and its own {theirs.shape[1]}"
         wrong = ~np.isclose(mine, theirs, rtol=0, atol=TOLERANCE, equal_nan=True).all(1)
         return f"the fast encoder differs on {wrong.sum()} of {len(sample)} texts" if wrong.any() else None
+
+
+def _bare(model: "SentenceTransformer") -> "SentenceTransformer":
+    """A model without what a trainer puts around its forward for mixed precision: here `dtype` decides."""
+    if "forward" in vars(model):
+        model = copy.deepcopy(model)
+        del model.forward
+    return model
 
 
 def name_of(model: "SentenceTransformer") -> str:
@@ -259,9 +279,7 @@ def encode_all(siblings: Siblings, texts: Sequence[str], prompt: str, tokens_per
     if reason is None:
         embeddings, counts = _fast(siblings, distinct, prompt, tokens_per_batch, description)
     else:
-        if siblings.shared:
-            raise ValueError(f"{siblings.names[0]} cannot be encoded together with others: {reason}; take "
-                             "them one at a time")
+        siblings.make_whole()
         warnings.warn(f"{siblings.names[0]} is encoded by its own methods, which is slower: {reason}", stacklevel=2)
         embeddings, counts = _slow(siblings, distinct, prompt, role, description)
     for name, of_model in zip(siblings.names, embeddings, strict=True):

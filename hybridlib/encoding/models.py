@@ -1,6 +1,7 @@
 """Names to SentenceTransformer models."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,8 +64,10 @@ def load(name: str = PACKAGED, max_length: int | None = None) -> tuple["Sentence
         with _named(name), _all_weights_found(name):
             _check_kind(name, repository, revision or None)
             model = SentenceTransformer(repository, revision=revision or None, device="cpu",
-                                        model_kwargs={"use_safetensors": True})
+                                        model_kwargs={"use_safetensors": True}).float()
         _check_parts(name, model)
+        with _named(name):
+            _check_embedding(name, model)
         source = str(name)
     limit(name, model, max_length)
     return model.float(), source
@@ -78,9 +81,10 @@ def _named(name: str) -> Iterator[None]:
     except ImportError:
         raise
     except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
+        said = " ".join(str(error).split())
         if said.startswith(f"{name}: "):
             raise
+        said = f"{said[:300]}{' …' * (len(said) > 300)}".encode("utf-8", "backslashreplace").decode()
         kind = OSError if isinstance(error, OSError) else ValueError
         raise kind(f"{name}: cannot be loaded: {type(error).__name__}: {said}") from error
 
@@ -118,6 +122,11 @@ def _all_weights_found(name: str) -> Iterator[None]:
         if missing := sorted(key for key in found["missing_keys"] if "pooler" not in key):
             raise ValueError(f"{name}: {len(missing)} of the weights of a {cls.__name__} are not in its files, the "
                              f"first {missing[0]!r}, and would be random")
+        # A head that is not needed is passed over; a layer that config.json does not count is part of the model.
+        known = {re.sub(r"\d+", "#", key) for key in model.state_dict()}
+        if extra := sorted(key for key in found["unexpected_keys"] if re.sub(r"\d+", "#", key) in known):
+            raise ValueError(f"{name}: {len(extra)} weights in its files, the first {extra[0]!r}, are of layers that "
+                             "its config.json does not have")
         return model
 
     PreTrainedModel.from_pretrained = classmethod(checked)
@@ -130,11 +139,22 @@ def _all_weights_found(name: str) -> Iterator[None]:
 def _check_parts(name: str, model: "SentenceTransformer") -> None:
     """Refuse a model that is not made for dense embeddings, and one without a vocabulary."""
     for module in model.modules():
+        layers = getattr(getattr(module, "config", None), "num_hidden_layers", None)
+        if isinstance(layers, int) and layers < 1:
+            raise ValueError(f"{name}: num_hidden_layers is {layers} in its config.json, expected at least 1")
         if ".sparse_encoder." in type(module).__module__:
             raise ValueError(f"{name}: has {type(module).__name__}, which gives sparse embeddings")
         tokenizer = getattr(module, "tokenizer", None)
         if hasattr(tokenizer, "all_special_ids") and len(tokenizer) <= len(set(tokenizer.all_special_ids)):
             raise ValueError(f"{name}: its tokenizer knows no words; are the files of the tokenizer missing?")
+
+
+def _check_embedding(name: str, model: "SentenceTransformer") -> None:
+    """Embed a word: settings that fit nothing are found here rather than in the middle of the work."""
+    found = model.encode_query(["word"], show_progress_bar=False)
+    width = model.get_embedding_dimension()
+    if width is not None and found.shape != (1, width):
+        raise ValueError(f"{name}: says that its embeddings have {width!r} numbers, and they have {found.shape[-1]}")
 
 
 def limit(name: str, model: "SentenceTransformer", max_length: int | None = None) -> None:

@@ -1,6 +1,9 @@
 """Embeddings to ranks, ranks to measures, measures to intervals and reports."""
 
+from typing import TYPE_CHECKING, Any
+
 from hybridlib.evaluation.chance import chance, expected_average_precision, expected_rank_distance
+from hybridlib.evaluation.compare import COMPARED, Comparison, compare
 from hybridlib.evaluation.intervals import (
     NO_SEED,
     bootstrap,
@@ -14,6 +17,7 @@ from hybridlib.evaluation.intervals import (
 from hybridlib.evaluation.measures import (
     HEADLINE,
     MEASURES,
+    OWN_LANGUAGE,
     RANK_DISTANCE,
     Measure,
     language_pairs,
@@ -26,8 +30,20 @@ from hybridlib.evaluation.measures import (
 from hybridlib.evaluation.ranking import embed, grid, rank, rank_test_set
 from hybridlib.evaluation.report import ABOUT, Report, about, evaluate, report_of
 
-__all__ = ["ABOUT", "HEADLINE", "MEASURES", "NO_SEED", "RANK_DISTANCE", "Measure", "Report", "about", "bootstrap",
-           "chance", "differences", "draws_of", "embed", "estimates", "evaluate", "expected_average_precision",
-           "expected_rank_distance", "grid", "hierarchical_bootstrap", "interval", "language_pairs", "macro",
-           "per_language", "per_query", "rank", "rank_distance", "rank_test_set", "report_of", "top_shares",
-           "what_varies"]
+if TYPE_CHECKING:
+    from hybridlib.evaluation.evaluator import LanguageBiasEvaluator
+
+__all__ = ["ABOUT", "COMPARED", "HEADLINE", "MEASURES", "NO_SEED", "OWN_LANGUAGE", "RANK_DISTANCE", "Comparison",
+           "LanguageBiasEvaluator", "Measure", "Report", "about", "bootstrap", "chance", "compare", "differences",
+           "draws_of", "embed", "estimates", "evaluate", "expected_average_precision", "expected_rank_distance", "grid",
+           "hierarchical_bootstrap", "interval", "language_pairs", "macro", "per_language", "per_query", "rank",
+           "rank_distance", "rank_test_set", "report_of", "top_shares", "what_varies"]
+
+
+def __getattr__(name: str) -> Any:
+    # When it is first used: sentence-transformers takes seconds to import, and nothing else here needs it.
+    if name != "LanguageBiasEvaluator":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hybridlib.evaluation.evaluator import LanguageBiasEvaluator
+
+    return LanguageBiasEvaluator

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy import stats
 
 KEY = ["question", "cluster", "query_language"]
 
@@ -55,13 +56,20 @@ RANK_DISTANCE = Measure("rank distance", "rank distance", digits=1, higher_is_be
 # The paper's four numbers.
 HEADLINE = (Measure("monolingual AP", "monolingual mAP"), Measure("crosslingual AP", "cross-lingual mAP"),
             Measure("multilingual AP", "multilingual mAP"), RANK_DISTANCE)
+# What a mixed pool gives to those who want the answer in their own language.
+OWN_LANGUAGE = (
+    Measure("own-language rank", "own-language rank", digits=1, higher_is_better=False),
+    Measure("own language first", "own language first"),
+    Measure("others above own", "others above own", higher_is_better=False))
 # All columns of `per_query`, by name.
 MEASURES = {measure.name: measure for measure in (
     *HEADLINE,
     *(Measure(f"{setting} {name}", f"{title} {name}") for setting, title, names in (
         ("monolingual", "monolingual", ("R@1", "P@1", "RR", "nDCG@10")),
         ("crosslingual", "cross-lingual", ("R@1", "P@1", "RR", "nDCG@10")),
-        ("multilingual", "multilingual", ("R@10", "P@10", "RR", "nDCG@10"))) for name in names))}
+        ("multilingual", "multilingual", ("R@10", "P@10", "RR", "nDCG@10"))) for name in names),
+    *OWN_LANGUAGE, Measure("TLR@20", "TLR@20"), Measure("Max@R", "Max@R", digits=1, higher_is_better=False),
+    Measure("Complete@10", "Complete@10"), Measure("PEER@20", "PEER@20"), Measure("PEER@100", "PEER@100"))}
 
 
 def _found(ranks: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -85,13 +93,14 @@ def average_precision(ranks: ArrayLike) -> np.ndarray:
 
 
 def recall(ranks: ArrayLike, k: int) -> np.ndarray:
-    """Share of the relevant candidates that are among the first k, (…, n) to (…).
+    """Share of the relevant candidates that are among the first k, (…, n) to (…); NaN where there is none.
 
     >>> recall([[1, 4], [2, 0]], 2).tolist()
     [0.5, 1.0]
     """
     ranks, there = _found(ranks)
-    return ((ranks <= k) & there).sum(-1) / there.sum(-1)
+    with np.errstate(invalid="ignore"):
+        return ((ranks <= k) & there).sum(-1) / there.sum(-1)
 
 
 def precision(ranks: ArrayLike, k: int) -> np.ndarray:
@@ -154,6 +163,84 @@ def rank_distance(ranks: ArrayLike) -> np.ndarray:
     return ranks.max(-1) - lowest
 
 
+def complete(ranks: ArrayLike, k: int) -> np.ndarray:
+    """1 where all relevant candidates are among the first k, else 0, (…, n) to (…); 0 where there are more than k.
+
+    >>> complete([[1, 4], [2, 0]], 2).tolist()
+    [0.0, 1.0]
+    """
+    return (np.asarray(ranks) <= k).all(-1).astype(float)
+
+
+def own_language_rank(ranks: ArrayLike, own: ArrayLike) -> np.ndarray:
+    """Rank of the best relevant candidate in the query's language, (…, n) to (…); NaN where there is none.
+
+    Parameters
+    ----------
+    ranks : array_like of int
+    own : array_like of bool
+        Of the same shape: which of them are in the query's language.
+
+    Examples
+    --------
+    >>> own_language_rank([[7, 3, 1], [2, 1, 0]], [[1, 1, 0], [0, 0, 0]]).tolist()
+    [3.0, nan]
+    """
+    ranks, there = _found(ranks)
+    best = np.where(there & np.asarray(own, bool), ranks, np.inf).min(-1)
+    return np.where(np.isfinite(best), best, np.nan)
+
+
+def others_above_own(ranks: ArrayLike, own: ArrayLike) -> np.ndarray:
+    """Share of the relevant candidates in other languages that stand above the best one in the query's own.
+
+    (…, n) and (…, n) to (…), as `own_language_rank`; NaN where either side has none.
+
+    >>> others_above_own([[7, 3, 1, 9], [2, 1, 0, 0]], [[1, 1, 0, 0], [1, 1, 0, 0]]).tolist()
+    [0.5, nan]
+    """
+    ranks, there = _found(ranks)
+    best, others = own_language_rank(ranks, own), there & ~np.asarray(own, bool)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isnan(best), np.nan, (others & (ranks < best[..., None])).sum(-1) / others.sum(-1))
+
+
+def peer(ranks: ArrayLike, languages: ArrayLike, k: int) -> np.ndarray:
+    """p-value of a Kruskal-Wallis test of the relevant ranks by language, (Q, n) to (Q,).
+
+    PEER (Yang et al. 2024, arXiv 2405.00978): a high one says that no language is seen to be favoured. Ranks beyond k
+    count as k + 1; 1 where all are equal then, NaN where all are of one language. With one relevant candidate in each
+    language the ranks of the test are always 1 … R, and without ties its p-value is the same for every query.
+
+    Parameters
+    ----------
+    ranks, languages : array_like of int, shape (Q, n)
+        Languages are numbered from 0.
+    k : int
+
+    Examples
+    --------
+    Ranks 1 and 2 in one language, 3 and beyond 20 in the other: H = 2.4.
+
+    >>> peer([[1, 2, 3, 40], [1, 2, 0, 0]], [[0, 0, 1, 1], [0, 0, 0, 0]], 20).round(4).tolist()
+    [0.1213, nan]
+    """
+    ranks, there = _found(ranks)
+    counted = np.where(there, np.minimum(ranks, k + 1), k + 2)  # those that are not there stand behind all others
+    low, high = (stats.rankdata(counted, method, axis=-1) for method in ("min", "max"))
+    count = there.sum(-1)
+    cell = np.arange(len(ranks))[:, None] * (np.max(languages, initial=0) + 1) + languages
+    shape = len(ranks), np.max(languages, initial=0) + 1
+    sizes, sums = (np.bincount(cell[there], weights, np.prod(shape)).reshape(shape)
+                   for weights in (None, ((low + high) / 2)[there]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = np.where(sizes > 0, sums**2 / sizes, 0).sum(-1) * 12 / (count * (count + 1)) - 3 * (count + 1)
+        # A tie of t takes t³ − t, and each of its t members t² − 1.
+        ties = np.where(there, (high - low + 1)**2 - 1, 0).sum(-1) / (count**3 - count)
+        p_values = np.where(ties < 1, stats.chi2.sf(between / (1 - ties), (sizes > 0).sum(-1) - 1), 1)
+    return np.where((sizes > 0).sum(-1) > 1, p_values, np.nan)
+
+
 def _grouped(rows: pd.DataFrame, by: list[str], *columns: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
     """Rows by group: a frame of the groups, in order of appearance, and per column an array (groups, most rows).
 
@@ -180,6 +267,11 @@ def per_query(ranks: pd.DataFrame) -> pd.DataFrame:
         is the setting's mAP), ``R@1`` monolingual and cross-lingual, ``R@10`` multilingual, and further ``P@k``, ``RR``
         and ``nDCG@10``; ``rank distance`` in the pool. Cross-lingual numbers are means over the other languages that
         have something relevant. NaN where a query has nothing relevant in its own language, or in no other.
+
+        Of the pool also: ``own-language rank``, that of the best relevant candidate in the query's language, ``own
+        language first``, whether it is 1, and `others_above_own`; ``TLR@20``, recall at 20 of what is not in the
+        query's language; ``Max@R``, the rank at which all that is relevant has been seen; `complete` at 10; and `peer`
+        at 20 and 100.
     """
     found = ranks[ranks["rank_in_pool"] > 0]
     same = found["language"] == found["query_language"]
@@ -191,13 +283,19 @@ def per_query(ranks: pd.DataFrame) -> pd.DataFrame:
         table = groups[KEY].assign(**{f"{setting} {name}": value for name, value in values.items()})
         return table.groupby(KEY, sort=False).mean()
 
-    keys, (pool, grades) = _grouped(found, KEY, "rank_in_pool", "grade")
+    numbered = found.assign(own=same, number=pd.factorize(found["language"])[0])
+    keys, (pool, grades, own, languages) = _grouped(numbered, KEY, "rank_in_pool", "grade", "own", "number")
+    own_rank = own_language_rank(pool, own)
     best = found.sort_values("rank_in_pool", kind="stable").drop_duplicates([*KEY, "language"])
     of_languages, (apart,) = _grouped(best, KEY, "rank_in_pool")
     multilingual = pd.DataFrame({
         "multilingual AP": average_precision(pool), "multilingual R@10": recall(pool, 10),
         "multilingual P@10": precision(pool, 10), "multilingual RR": reciprocal_rank(pool),
-        "multilingual nDCG@10": ndcg(pool, 10, grades)}, index=pd.MultiIndex.from_frame(keys))
+        "multilingual nDCG@10": ndcg(pool, 10, grades),
+        "own-language rank": own_rank, "own language first": np.where(np.isnan(own_rank), np.nan, own_rank == 1),
+        "others above own": others_above_own(pool, own), "TLR@20": recall(np.where(own, 0, pool), 20),
+        "Max@R": pool.max(-1), "Complete@10": complete(pool, 10),
+        **{f"PEER@{k}": peer(pool, languages, k) for k in (20, 100)}}, index=pd.MultiIndex.from_frame(keys))
     distance = pd.Series(rank_distance(apart), pd.MultiIndex.from_frame(of_languages), name="rank distance")
     table = single(found[same], "monolingual").join(single(found[~same], "crosslingual"), how="outer")
     return table.join(multilingual, how="outer").join(distance).reset_index()

@@ -16,6 +16,8 @@ from hybridlib.data import TestSet
 from hybridlib.progress import progress_bar
 
 TOP = 10
+PART = 2**16  # candidates scored at once: for a chunk of 64 queries 33 MB of scores
+MOST_PLACES = 2**20  # that share an integer with a score; with more, embeddings would be rounded too coarsely
 
 
 def grid(candidates: int) -> tuple[int, int]:
@@ -23,19 +25,18 @@ def grid(candidates: int) -> tuple[int, int]:
 
     With rounded embeddings and a step of ``positions`` between scores, score and place in the pool fit one
     integer under 2**53: every sum is exact in float64, whatever the chunk, the threads or the order in which a
-    BLAS adds, no two keys of a query are equal, and ties are true ties.
+    BLAS adds, no two keys of a query are equal, and ties are true ties. More than 2**20 candidates are rounded as
+    2**20 are; `rank` never has so many in one part.
 
-    >>> grid(13014)
-    (524288, 16384)
+    >>> grid(13014), grid(10**7)
+    ((524288, 16384), (65536, 1048576))
     """
-    bits = max(1, (candidates - 1).bit_length())
-    if bits > 20:
-        raise ValueError(f"{candidates} candidates; at most {2**20} can be ranked in one pool")
+    bits = max(1, (min(candidates, MOST_PLACES) - 1).bit_length())
     return 2 ** ((52 - bits) // 2), 2**bits
 
 
 def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, blocks: Sequence[slice],
-         chunk: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+         chunk: int = 64, part: int = PART) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rank every query's relevant candidates, in their language and in the pool.
 
     Parameters
@@ -46,8 +47,8 @@ def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, bloc
         Row of a query and row of a candidate that is relevant to it; sorted.
     blocks : sequence of slice, length L
         Where each language's candidates stand: one after the other.
-    chunk : int
-        Queries scored at once; the ranks do not depend on it.
+    chunk, part : int
+        Queries and candidates scored at once, the latter at most 2**20; the ranks do not depend on them.
 
     Returns
     -------
@@ -66,8 +67,6 @@ def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, bloc
                              f"row {', '.join(map(str, wrong[:10]))}{', …' if len(wrong) > 10 else ''}")
     steps, positions = grid(len(candidates))
     q = torch.from_numpy(np.rint(queries * np.float64(steps)) * positions)
-    c = torch.from_numpy(np.rint(candidates * np.float64(steps))).T.contiguous()
-    place = -torch.arange(c.shape[1], dtype=torch.float64)
     relevant = np.asarray(relevant, np.int64).reshape(-1, 2)
     stops = torch.tensor([block.stop for block in blocks])
     language = torch.bucketize(torch.from_numpy(relevant[:, 1].copy()), stops, right=True).numpy()
@@ -75,22 +74,40 @@ def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, bloc
     first_there = np.diff(relevant[:, 0], prepend=-1) | np.diff(language, prepend=-1) != 0
     nth = np.arange(len(relevant)) - np.flatnonzero(first_there)[np.cumsum(first_there) - 1]
     column = language * len(relevant) + nth
-    in_language, in_pool = np.zeros((2, len(relevant)), np.int32)
-    top = torch.zeros((len(q), len(blocks)), dtype=torch.int32)
-    for start in progress_bar(range(0, len(q), chunk), desc="ranking", unit="chunk"):
+    scores = np.concatenate([np.einsum("ij,ij->i", q.numpy()[pairs[:, 0]],
+                                       np.rint(candidates[pairs[:, 1]] * np.float64(steps)))
+                             for pairs in np.array_split(relevant, len(relevant) // 4096 + 1)])
+    in_language, in_pool = np.ones((2, len(relevant)), np.int32)
+    width = min(TOP, len(candidates))
+    best = torch.full((len(q), width), -torch.inf, dtype=torch.float64)
+    best_at = torch.zeros((len(q), width), dtype=torch.int64)
+    work = [(begin, start) for begin in range(0, len(candidates), part) for start in range(0, len(q), chunk)]
+    for begin, start in progress_bar(work, desc="ranking", unit="chunk"):
+        if start == 0:
+            c = torch.from_numpy(np.rint(candidates[begin:begin + part] * np.float64(steps))).T.contiguous()
+            place = torch.arange(c.shape[1], dtype=torch.float64)
+            here = [slice(max(block.start - begin, 0), max(block.stop - begin, 0)) for block in blocks]
+            # Equal scores count as above in earlier parts (every place is less than the candidate's) and not in later.
+            keys_of_relevant = torch.from_numpy(scores - np.clip(relevant[:, 1] - begin, 0, positions))
         rows = slice(start, start + chunk)
-        keys = torch.addmm(place, q[rows], c)  # (chunk, C)
+        keys = torch.addmm(-place, q[rows], c)  # (chunk, part)
         first, last = np.searchsorted(relevant[:, 0], [start, start + len(keys)])
         of_chunk = column[first:last]
         for one in np.unique(of_chunk):
             pairs = first + np.flatnonzero(of_chunk == one)
             asked = torch.from_numpy(relevant[pairs, 0] - start)
             scored = keys if len(asked) == len(keys) else keys[asked]
-            above = scored > scored.gather(1, torch.from_numpy(relevant[pairs, 1])[:, None])
-            in_pool[pairs] = above.sum(1, dtype=torch.int32) + 1
-            in_language[pairs] = above[:, blocks[language[pairs[0]]]].sum(1, dtype=torch.int32) + 1
-        best = torch.bucketize(keys.topk(min(TOP, keys.shape[1])).indices, stops, right=True)
-        top[rows].scatter_add_(1, best, torch.ones_like(best, dtype=torch.int32))
+            above = scored > keys_of_relevant[pairs][:, None]
+            in_pool[pairs] += above.sum(1, dtype=torch.int32).numpy()
+            in_language[pairs] += above[:, here[language[pairs[0]]]].sum(1, dtype=torch.int32).numpy()
+        found = keys.topk(min(width, keys.shape[1]))
+        # Scores without the place: a stable sort leaves equal ones in the order of their parts.
+        both = torch.cat([best[rows], found.values + place[found.indices]], 1).sort(stable=True, dim=1, descending=True)
+        best[rows] = both.values[:, :width]
+        best_at[rows] = torch.cat([best_at[rows], found.indices + begin], 1).gather(1, both.indices[:, :width])
+    language_at = torch.bucketize(best_at, stops, right=True)
+    top = torch.zeros((len(q), len(blocks)), dtype=torch.int32)
+    top.scatter_add_(1, language_at, torch.ones_like(language_at, dtype=torch.int32))
     return in_language, in_pool, top.numpy()
 
 

@@ -17,14 +17,23 @@ from hybridlib import encoding, files
 from hybridlib.data import TestSet
 from hybridlib.evaluation.chance import chance
 from hybridlib.evaluation.intervals import NO_SEED, estimates
-from hybridlib.evaluation.measures import HEADLINE, MEASURES, language_pairs, per_language, per_query, top_shares
+from hybridlib.evaluation.measures import (
+    HEADLINE,
+    MEASURES,
+    OWN_LANGUAGE,
+    Measure,
+    language_pairs,
+    per_language,
+    per_query,
+    top_shares,
+)
 from hybridlib.evaluation.ranking import embed, rank_test_set
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from sentence_transformers import SentenceTransformer
 
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;font-size:13px;margin:1em 0}td,th{padding:.2em .7em;text-align:right;
 border-bottom:1px solid #ddd}img{max-width:100%}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}"""
 ABOUT = ("encoder", "query prompt", "passage prompt", "precision", "device", "queries", "candidates", "tokens")
@@ -73,6 +82,43 @@ class Report:
         own = [shares.loc[x, x] / self.top10.loc["pool", x] for x in shares.index if x in shares]
         return sum(own) / len(own) if own else float("nan")
 
+    def own_language(self) -> pd.DataFrame:
+        """Where the mixed pool puts the answer in the query's own language: per query language, and their mean.
+
+        Returns
+        -------
+        DataFrame
+            ``queries`` (those that have such an answer; in the last row all of them), ``median`` and ``mean`` of its
+            rank, ``at 1``, the share of the queries where that is 1, and ``others above``, the mean share of the
+            answers in other languages that stand above it; NaN where there is nothing to measure.
+        """
+        rank, first, above = (self.queries.groupby("query_language")[str(measure)] for measure in OWN_LANGUAGE)
+        table = pd.DataFrame({"queries": rank.count(), "median": rank.median(), "mean": rank.mean(),
+                              "at 1": first.mean(), "others above": above.mean()}).loc[list(self.top10.index[:-1])]
+        table.loc["mean"] = table.mean()
+        table.loc["mean", "queries"] = table["queries"].iloc[:-1].sum()
+        return table.astype({"queries": int})
+
+    def what_counts(self) -> pd.DataFrame:
+        """Which numbers to look at, by how results are shown: ``look at``, and ``here``, what they are."""
+        def values(*measures: Measure) -> str:
+            return ", ".join(f"{x.title} {x.text(self.headline.loc[str(x), 'value'])}" for x in measures)
+
+        monolingual, _, multilingual, distance = HEADLINE
+        own = self.own_language().loc["mean"]
+        rows = {
+            "results filtered by language": (
+                "monolingual mAP only: what a mixed pool does is never seen", values(monolingual)),
+            "one index for all languages, an answer in any language is welcome": (
+                "multilingual mAP and rank distance", values(multilingual, distance)),
+            "one index for all languages, the own language is wanted first": (
+                "the rank of the own-language answer, before and after any remedy against language bias: it may push "
+                "that answer down",
+                f"median rank {own['median']:.1f} (mean over query languages), rank 1 for {own['at 1']:.0%} of the "
+                f"queries; {own['others above']:.0%} of other languages' answers stand above it"
+                if own["queries"] else "no query has an answer in its own language")}
+        return pd.DataFrame(rows, ["look at", "here"]).T
+
     def figures(self) -> "dict[str, Figure]":
         """The pictures: a dict of name to matplotlib figure, titles stating what they show."""
         from hybridlib.evaluation import figures
@@ -103,8 +149,13 @@ class Report:
             value, low, high, expected = (measure.text(x) for x in row)
             rows[measure.title] = {"": value, "95 % interval": f"[{low}, {high}]", "chance": expected}
         table = pd.DataFrame(rows).T
+        own = self.own_language().round({"median": 1, "mean": 1, "at 1": 3, "others above": 3})
+        advice = "".join(f"- {case}: look at {row['look at']}. Here: {row['here']}.\n"
+                         for case, row in self.what_counts().iterrows())
         return (f"{self.model} on {self.test_set}\n{table.to_string()}\n"
-                f"own language in the top 10: {self.own_language_factor():.2f} times its share of the pool\n")
+                f"own language in the top 10: {self.own_language_factor():.2f} times its share of the pool\n\n"
+                f"Rank of the own-language answer in the pool, by language of the query\n{own.to_string()}\n\n"
+                f"What to look at\n{advice}")
 
     def write(self, folder: str | Path) -> Path:
         """Write ``report.json``, a CSV per table, the ranks, and ``report.html``, one page with everything in it.
@@ -115,7 +166,8 @@ class Report:
             The page.
         """
         folder = Path(folder)
-        tables = {"headline": self.headline, "languages": self.languages, "pairs": self.pairs, "top10": self.top10}
+        tables = {"headline": self.headline, "languages": self.languages, "own_language": self.own_language(),
+                  "pairs": self.pairs, "top10": self.top10}
         files.write_json(folder / "report.json", {"model": self.model, "test_set": self.test_set} | self.about | {
             name: table.T.to_dict() for name, table in tables.items()})
         for name, table in {**tables, "queries": self.queries.set_index(["question", "query_language"])}.items():
@@ -141,19 +193,32 @@ class Report:
         about = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>"
                         for key, value in self.about.items())
         titles = {measure.name: measure.title for measure in HEADLINE}
+        measured = self.queries.groupby("query_language")[list(MEASURES)].count().sum().rename("queries")
         parts = [
             "<h2>Four numbers</h2>", self.headline.rename(index=titles).round(4).to_html(border=0),
             "<p>Intervals: 95 %, from resampling whole clusters of questions, such as articles. Chance: a random order "
             "of the candidates.</p>",
+            "<h2>What to look at</h2>", self.what_counts().to_html(border=0),
             "<h2>Every pair of languages</h2>", pictures["pairs"],
             "<h2>Language bias: rank distance per query language</h2>", pictures["rank_distance"],
             "<p>Rank distance: the worst minus the best rank of a question's relevant candidates in the pool of all "
             "languages, of each language the best one. It grows with the pool: compare within one test set only.</p>",
             "<h2>Which language the top ranks go to</h2>", pictures["top10"],
             self.top10.round(3).to_html(border=0),
-            "<h2>Per query language</h2>", self.languages.T.round(4).to_html(border=0),
+            "<h2>Where the own-language answer stands</h2>", self.own_language().round(3).to_html(border=0),
+            "<p>The rank, in the pool of all languages, of the best answer in the language of the query; how often it "
+            "is 1; and the share of the answers in other languages that stand above it. Less language bias is not "
+            "better here: to those who want their own language it may do harm.</p>",
+            "<h2>Per query language</h2>", self.languages.T.round(4).join(measured).to_html(border=0),
+            "<p>The last column: how many queries a measure is taken over, those that have something to measure. "
+            "TLR@20: recall at 20 of what is relevant in other languages than the query's. Max@R: the rank at which "
+            "all that is relevant has been seen. Complete@10: the share of queries whose relevant candidates are all "
+            "in the first 10; it is 0 where there are more. PEER@k: the mean p-value of a Kruskal-Wallis test of the "
+            "relevant ranks by language, ranks beyond k counted as k + 1; high where no language is seen to be "
+            "favoured. With one relevant candidate in each language it says next to nothing: it then tells only how "
+            "many of them are beyond k.</p>",
             "<h2>How it was made</h2>", f"<table>{about}</table>"]
-        return (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+        return (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
                 f"<h1>{title}</h1>{''.join(parts)}</html>\n")
 
 

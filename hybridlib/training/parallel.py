@@ -78,7 +78,7 @@ class _Rows:
 class ParallelDataset(Dataset):
     """Every pair of a query and a passage of one group, in any two languages: a row that is made when it is asked for.
 
-    Half a million groups in nine languages are 40 million rows, and cost 8 bytes a group and a bit a text beside the
+    Half a million groups in nine languages are 40 million rows, and cost 8 bytes a group and one a text beside the
     texts themselves, which stay where they are. Columns: ``query``, ``passage`` and, with hard negatives,
     ``negative``.
 

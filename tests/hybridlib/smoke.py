@@ -45,34 +45,33 @@ def tiny_encoder(folder):
     return SentenceTransformer(modules=[Transformer(str(folder)), Pooling(16, "mean"), Normalize()], device="cpu")
 
 
-def sampler_of(hl, folder):
-    """Batches of X-X and X-Y over a corpus from a file."""
+def groups_file(folder):
+    """Parallel groups in three languages."""
     def texts(side, number):
         return {language: f"{side} {number} {language}" for language in LANGUAGES}
     groups = [{"id": str(i), "query": texts("query", i), "passage": texts("passage", i)} for i in range(40)]
     path = folder / "groups.jsonl"
     path.write_text("".join(json.dumps(group) + "\n" for group in groups), "utf-8")
+    return path
+
+
+def sampler(hl, path):
+    """Batches of X-X and X-Y over a corpus from a file."""
     sampler = hl.LanguageBatchSampler([hl.read_groups(path)], "Hybrid", LANGUAGES, batch_size=8, steps=6, seed=0)
     kinds = {sampler.composition(step)[2] for step in range(len(sampler))}
     assert [len(batch) for batch in sampler] == [8] * 6 and kinds == {"X-X", "X-Y"}, kinds
-    return sampler
 
 
-def train(hl, model, sampler, folder):
-    """A few steps with the library's trainer; the weights change."""
-    from datasets import Dataset
-    from sentence_transformers import SentenceTransformerTrainingArguments
+def train(hl, model, path, folder):
+    """A few steps with the trainer of sentence-transformers; the weights change."""
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
     before = next(model.parameters()).detach().clone()
-    pairs = Dataset.from_list([sampler.corpora[0].pair(group, "en", "en") for group in range(8)])
-    loss = hl.info_nce(model, temperature=0.05)
-    trainer = hl.LanguageBatchTrainer(
-        model=model, sampler=sampler, loss=loss, selection_loss=loss, train_dataset=pairs, eval_dataset=pairs,
+    SentenceTransformerTrainer(
+        model=model, train_dataset=hl.parallel_dataset(path), loss=hl.info_nce(model, temperature=0.05),
         args=SentenceTransformerTrainingArguments(
-            str(folder), max_steps=len(sampler), per_device_train_batch_size=sampler.batch_size, learning_rate=1e-2,
-            eval_strategy="steps", eval_steps=3, save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True,
-            accelerator_config={"split_batches": True}))
-    trainer.train()
+            str(folder), batch_sampler=hl.language_batches("Hybrid"), max_steps=6, per_device_train_batch_size=8,
+            learning_rate=1e-2, save_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True)).train()
     assert (next(model.parameters()).detach() - before).abs().max() > 0
 
 
@@ -90,13 +89,16 @@ def evaluate(hl, model):
 
 
 def remedy(hl, model):
-    """Vectors of several languages without the directions of language: their means meet."""
+    """Vectors of several languages without the directions of language; the same from a model that holds the remedy."""
     import numpy as np
 
     languages = [language for language in LANGUAGES for _ in range(12)]
-    vectors = model.encode([f"passage {i % 12} {language}" for i, language in enumerate(languages)])
-    fixed = hl.LanguageSubspace.fit(vectors, languages).transform(vectors)
+    texts = [f"passage {i % 12} {language}" for i, language in enumerate(languages)]
+    vectors = model.encode(texts)
+    erasure = hl.LanguageErasure.fit(vectors, languages)
+    fixed = erasure.transform(vectors)
     assert fixed.shape == vectors.shape and np.allclose(np.linalg.norm(fixed, axis=1), 1, atol=1e-5)
+    assert np.allclose(erasure.add_to(model).encode(texts), fixed, atol=1e-5)
 
 
 def command_line():
@@ -114,7 +116,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         model = tiny_encoder(folder / "encoder")
-        train(hl, model, sampler_of(hl, folder), folder / "training")
+        path = groups_file(folder)
+        sampler(hl, path)
+        train(hl, model, path, folder / "training")
         print(evaluate(hl, model).round(3).to_string())
         remedy(hl, model)
     command_line()

@@ -7,11 +7,12 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 
 from hybridlib import cli
 from hybridlib.data import TestSet
-from hybridlib.encoding import Prompts
-from hybridlib.evaluation import evaluate, per_query
+from hybridlib.encoding import Prompts, load
+from hybridlib.evaluation import compare, evaluate, per_query
 
 
 @pytest.fixture
@@ -53,6 +54,72 @@ def test_prompts_of_its_own(folder, tiny_encoder, capsys):
     assert cli.main(["evaluate", "--model", str(tiny_encoder), "--test-set", str(folder), "--precision", "fp32",
                      "--query-prompt", "1 ", "--passage-prompt", "2 "]) == 0
     assert capsys.readouterr().out.strip() == expected[1].strip()
+
+
+@pytest.fixture
+def five_languages(write_lines, tmp_path):
+    """Every query has an answer in each of five languages, but q0 none in Polish, and q1 two in Czech."""
+    languages = ("cs", "de", "en", "pl", "sk")
+    write_lines("queries.jsonl", [{"_id": f"q{n}", "language": languages[n % 5], "text": f"{n} {n + 3}"}
+                                  for n in range(10)])
+    write_lines("corpus.jsonl", [{"_id": f"{x}{n}", "language": x, "title": x, "text": f"{n} {n + 4}"}
+                                 for n in range(12) for x in languages])
+    write_lines("judged.tsv", ["query-id\tcorpus-id\tscore", *(
+        f"q{n}\t{x}{n}\t1" for n in range(10) for x in languages if (n, x) != (0, "pl")), "q1\tcs11\t1"])
+    return tmp_path
+
+
+def test_files_of_ones_own_in_five_languages(five_languages, tiny_encoder, capsys):
+    paths = [five_languages / name for name in ("queries.jsonl", "corpus.jsonl", "judged.tsv")]
+    test_set = TestSet.from_files(*paths, five_languages.name)
+    report = evaluate(str(tiny_encoder), test_set, precision="fp32")
+    assert report.pairs.columns.tolist() == report.pairs.index.tolist() == ["cs", "de", "en", "pl", "sk"]
+    before = sorted(five_languages.iterdir())
+    capsys.readouterr()
+    assert cli.main(["evaluate", "--model", str(tiny_encoder), "--precision", "fp32", "--queries", str(paths[0]),
+                     "--corpus", str(paths[1]), "--qrels", str(paths[2])]) == 0
+    assert capsys.readouterr().out.strip() == report.text().strip()
+    assert sorted(five_languages.iterdir()) == before, "nothing is written unless --out says where"
+    rows = report.ranks.groupby(["question", "language"])["rank_in_pool"]
+    assert rows.size()[("q1", "cs")] == 2 and rows.max()[("q0", "pl")] == 0
+    table = report.queries.set_index("question")
+    assert table.loc["q1", "crosslingual AP"] > 0 and table.loc[["q0", "q1"], "TLR@20"].notna().all()
+    polish = report.ranks.query("query_language == 'pl' and language == 'pl'")["rank_in_pool"]
+    assert report.own_language().loc["pl"].tolist()[:3] == [2, polish.median(), polish.mean()]
+
+
+def test_several_models_are_compared_with_the_first(folder, tiny_encoder, tmp_path, capsys):
+    model, _ = load(str(tiny_encoder))
+    with torch.no_grad():
+        model[0].auto_model.embeddings.word_embeddings.weight.mul_(torch.linspace(0.1, 3, 32))
+    model.save(str(tmp_path / "other"), create_model_card=False)
+    names = [str(tiny_encoder), str(tmp_path / "other")]
+    reports = [evaluate(name, TestSet.from_beir(folder), precision="fp32") for name in names]
+    expected = compare(reports[1], reports[0])
+    assert expected.table.loc["multilingual AP", "difference"] != 0
+    capsys.readouterr()
+    assert cli.main(["evaluate", "--model", names[0], "--model", names[1], "--test-set", str(folder),
+                     "--precision", "fp32", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert [text in printed for text in (reports[0].text(), reports[1].text(), expected.text())] == [True] * 3
+    assert printed.endswith(f"comparison: {tmp_path / 'out' / 'comparison.html'}\n")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "1-model", "2-other", "comparison.csv", "comparison.html"]
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "out" / "2-other" / f"ranks.{folder.name}.parquet"), reports[1].ranks)
+
+
+def test_a_second_model_is_refused_before_the_first_is_at_work(folder, tiny_encoder, capsys):
+    with pytest.raises(SystemExit, match="error: .*nowhere: not a SentenceTransformer folder"):
+        cli.main(["evaluate", "--model", str(tiny_encoder), "--model", "./nowhere", "--test-set", str(folder)])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("given", [["--queries", "q"], ["--queries", "q", "--qrels", "r"],
+                                   ["--test-set", "FOLDER", "--corpus", "c"]])
+def test_the_three_files_go_together(given):
+    with pytest.raises(SystemExit, match="error: --queries, --corpus and --qrels go together; or name a folder"):
+        cli.main(["evaluate", "--model", "x", *given])
 
 
 @pytest.mark.parametrize(("arguments", "reason"), [

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
+from sentence_transformers.sentence_transformer.modules import Transformer
 
 from hybridlib import encoding
 from hybridlib.languages import NAMES
@@ -157,6 +160,57 @@ def test_siblings_give_what_each_model_gives_alone(tiny_encoder):
         np.testing.assert_allclose(embeddings, encoding.encode(model, texts, "query: ")[0], atol=1e-6)
     assert np.abs(together[0] - together[1]).max() > 0.01
     assert len(models[0][0].auto_model.encoder.layer) == 2, "the models themselves stay as they were"
+
+
+class Backwards(Transformer):
+    """A way of reading that only a model's own methods know."""
+
+    def preprocess(self, inputs, prompt=None, **kwargs):
+        return super().preprocess([" ".join(reversed(text.split())) for text in inputs], prompt=prompt, **kwargs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_siblings_that_need_their_own_methods_are_made_whole(tiny_encoder, dtype):
+    models = [changed_top(tiny_encoder, 1, seed) for seed in (0, 1)]
+    for model in models:
+        model[0].__class__ = Backwards
+    siblings = encoding.Siblings(models, dtype, shared=1)
+    texts = [" ".join(map(str, range(n, n + 9))) for n in range(12)]
+    with pytest.warns(UserWarning, match="own methods, which is slower: the fast encoder differs on"):
+        together, _ = encoding.encode_all(siblings, texts, "query: ", role="query")
+    for model, embeddings in zip(models, together, strict=True):
+        own = model.encode_query(texts, prompt="query: ", normalize_embeddings=True)
+        np.testing.assert_allclose(embeddings, own, atol=1e-5 if dtype == torch.float32 else 0.05)
+    assert np.abs(together[0] - together[1]).max() > 0.1
+    # Other texts, of one word, are the same backwards, and the fast way is taken by the whole models.
+    words = [str(n) for n in range(6)]
+    for model, embeddings in zip(models, encoding.encode_all(siblings, words, "")[0], strict=True):
+        np.testing.assert_allclose(embeddings, model.encode(words, normalize_embeddings=True),
+                                   atol=1e-5 if dtype == torch.float32 else 0.05)
+
+
+def test_siblings_without_first_layers_are_whole_from_the_start(tiny_encoder):
+    models = []
+    for seed in (0, 1):
+        model = changed_top(tiny_encoder, 1, seed)
+        models.append(SentenceTransformer(modules=[Router.for_query_document(
+            list(model), list(changed_top(tiny_encoder, 1, seed + 2)))], device="cpu"))
+    texts = ["1 2 3", "4", "5 6"]
+    with pytest.warns(UserWarning, match="which is slower: it begins with Router"):
+        together, _ = encoding.encode_all(encoding.Siblings(models, shared=1), texts, "", role="document")
+    for model, embeddings in zip(models, together, strict=True):
+        np.testing.assert_allclose(embeddings, model.encode_document(texts, normalize_embeddings=True), atol=1e-5)
+        assert np.abs(embeddings - model.encode_query(texts, normalize_embeddings=True)).max() > 0.01
+
+
+def test_the_modes_of_a_model_stay_as_they_were(tiny_encoder):
+    """Its frozen parts may be in evaluation while the others are trained."""
+    model, _ = encoding.load(str(tiny_encoder))
+    model.train()
+    model[0].auto_model.embeddings.eval()
+    before = [module.training for module in model.modules()]
+    encoding.encode(model, ["1 2 3"], "query: ")
+    assert [module.training for module in model.modules()] == before and len(set(before)) == 2
 
 
 def test_siblings_that_share_less_than_said_are_refused(tiny_encoder):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridlib import files
+from hybridlib.errors import RunError
 
 choices = st.dictionaries(st.text(max_size=5), st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -61,3 +62,14 @@ def test_digest_and_size(tmp_path):
     assert files.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert files.sha256(tmp_path / "inner" / "b") == hashlib.sha256(b"defgh").hexdigest()
     assert files.size(tmp_path) == 8 and files.size(tmp_path / "nowhere") == 0
+
+
+def test_one_run_at_a_time_is_alone_in_a_folder(tmp_path):
+    with files.alone(tmp_path / "run"):
+        with pytest.raises(RunError, match="run: another run is at work in it; wait"), files.alone(tmp_path / "run"):
+            pass
+        with files.alone(tmp_path / "other"):
+            pass
+    assert list(tmp_path.iterdir()) == [], "no lock is left"
+    with files.alone(tmp_path / "run"):
+        pass

@@ -10,13 +10,16 @@ from hybridlib import languages
 
 
 @pytest.mark.parametrize("code", ["de", "pt_BR", "pt-BR", "zh_CN", "eng_Latn", "zho-Hans", "zul", "zh-Hant-TW",
-                                  "es-419", "sr-Latn-RS", "ca-valencia", "sl-rozaj-biske"])
+                                  "es-419", "sr-Latn-RS", "ca-valencia", "sl-rozaj-biske", "de-1996", "zh-yue",
+                                  "sl-rozaj", "de-DE-u-co-phonebk", "zh-yue-Hant-HK", "de-CH-1901", "en-x-mine",
+                                  "en-a-bbb-x-a-ccc", "hy_Latn_IT_arevela"])
 def test_codes_as_collections_write_them(code):
     assert languages.is_language(code)
 
 
 @pytest.mark.parametrize("code", ["english", "English", "DE", "d", "", " de", "de ", "de\n", "de-", "-de", "de--DE",
-                                  "pt BR", "eng_latn", "ENG_Latn", "zh.CN", "日本", None, False, 3, ["de"]])
+                                  "pt BR", "x", "x-mine", "i-klingon", "de-u", "de-x", "de-DE-Latn", "de-19", "de-١٩٩٦",
+                                  "eng_latn", "ENG_Latn", "zh.CN", "日本", None, False, 3, ["de"]])
 def test_what_is_no_code(code):
     assert not languages.is_language(code)
 
@@ -53,6 +56,8 @@ def test_a_script_in_the_code_decides_over_the_language():
     assert languages.is_right_to_left("kas_Arab") and not languages.is_right_to_left("kas_Deva")
     assert languages.is_right_to_left("heb_Hebr") and languages.is_right_to_left("nqo_Nkoo")
     assert not languages.is_right_to_left("zh-Hant-TW")
+    # The digits that a locale asks for are no script of the language.
+    assert languages.is_right_to_left("ar-u-nu-latn") and not languages.is_right_to_left("de-u-nu-arab")
 
 
 def test_names():

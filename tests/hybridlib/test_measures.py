@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, nDCG
+from scipy import stats
 
 from hybridlib.data import TestSet
 from hybridlib.evaluation import (
@@ -210,6 +211,84 @@ def test_several_in_a_language_by_hand():
     assert row["rank distance"] == 4 - 1, "English at its best, 4, less German at its best, 1"
 
 
+def of_pool(rows, query_language="de"):
+    """The measures of one query, from (language, rank in the pool) of what is relevant to it."""
+    table = pd.DataFrame(rows, columns=["language", "rank_in_pool"]).assign(
+        question="q", cluster="c", query_language=query_language, rank_in_language=1, grade=1)
+    return per_query(table).iloc[0]
+
+
+def test_the_own_language_by_hand():
+    """German at 5 and 9, English at 1, 6 and 30, Polish at 4: of four in other languages two stand above rank 5."""
+    rows = [("de", 9), ("de", 5), ("en", 30), ("en", 1), ("en", 6), ("pl", 4)]
+    row = of_pool(rows)
+    assert row["own-language rank"] == 5 and row["own language first"] == 0 and row["others above own"] == 2 / 4
+    assert row["TLR@20"] == 3 / 4, "all but the English one at 30"
+    assert row["Max@R"] == 30 and row["Complete@10"] == 0
+    row = of_pool(rows, "en")
+    assert row["own-language rank"] == 1 and row["own language first"] == 1 and row["others above own"] == 0
+    assert row["TLR@20"] == 1 and row["Max@R"] == 30
+    assert of_pool([("de", 10), ("en", 2)])["Complete@10"] == 1 and of_pool([("de", 11), ("en", 2)])["Complete@10"] == 0
+    assert of_pool([("de", 20), ("en", 20)])["TLR@20"] == 1 and of_pool([("de", 20), ("en", 21)])["TLR@20"] == 0
+
+
+def test_grades_and_places_in_the_table_change_nothing_of_the_pool_measures():
+    rows = [("de", 9), ("de", 5), ("en", 30), ("en", 1), ("en", 6), ("pl", 4)]
+    names = list(MEASURES)[-8:]
+    assert names[0] == "own-language rank" and names[-1] == "PEER@100"
+    expected = of_pool(rows)[names].astype(float)
+    pd.testing.assert_series_equal(of_pool(rows[::-1])[names].astype(float), expected)
+    # Another query that has fewer languages beside it, a row of zeros for what is not there.
+    table = pd.DataFrame(rows, columns=["language", "rank_in_pool"]).assign(question="q", rank_in_language=1, grade=3)
+    other = pd.DataFrame({"language": ["pl", "en"], "rank_in_pool": [7, 0], "question": "r", "rank_in_language": [1, 0],
+                          "grade": [1, 0]})
+    both = per_query(pd.concat([other, table]).assign(cluster="c", query_language="de")).set_index("question")
+    pd.testing.assert_series_equal(both.loc["q", names], expected, check_names=False)
+    other = both.loc["r", names]
+    assert other[["TLR@20", "Max@R", "Complete@10"]].tolist() == [1, 7, 1]
+    assert other[["own-language rank", "own language first", "others above own", "PEER@20", "PEER@100"]].isna().all()
+
+
+def test_what_cannot_be_measured_is_not_a_number():
+    only_own = of_pool([("de", 3), ("de", 1)])
+    assert only_own[["others above own", "TLR@20", "PEER@20", "PEER@100"]].isna().all()
+    assert only_own["own-language rank"] == 1 and only_own["Max@R"] == 3
+
+
+def test_peer_by_hand():
+    """Ranks 1, 2, 4 in German and 3, 30 in English, which take the places 1, 2, 4 and 3, 5 of five.
+
+    H = 12 / 30 · (7² / 3 + 8² / 2) − 18 = 1.3333; exp and erfc of it are the chi-square tails of two and of one degree.
+    """
+    rows = [("de", 1), ("de", 2), ("de", 4), ("en", 3), ("en", 30)]
+    assert of_pool(rows)["PEER@20"] == of_pool(rows)["PEER@100"] == pytest.approx(0.2482131)
+    # Beyond 20 all are 21: no language is favoured.
+    assert of_pool([("de", 21), ("en", 500)])["PEER@20"] == 1
+    assert of_pool([("de", 21), ("en", 500)])["PEER@100"] == pytest.approx(0.3173105)  # H = 1
+    # One relevant candidate in each of three languages: always the places 1, 2 and 3, H = 2, exp(−1).
+    assert of_pool([("de", 8), ("en", 2), ("pl", 7)])["PEER@20"] == pytest.approx(0.3678794)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31), most=st.integers(2, 12), highest=st.sampled_from([3, 30, 300]),
+       k=st.sampled_from([2, 20, 100]))
+def test_peer_against_scipy(seed, most, highest, k):
+    """Any number in any of four languages, with ties beyond k, and before it (which ranks have not)."""
+    rng = np.random.default_rng(seed)
+    ranks = rng.integers(1, highest + 1, (8, most))
+    ranks[np.arange(most) >= rng.integers(1, most + 1, 8)[:, None]] = 0
+    languages = rng.integers(0, 4, ranks.shape)
+    for found, row, language in zip(measures.peer(ranks, languages, k), ranks, languages, strict=True):
+        counted = np.minimum(row, k + 1)
+        groups = [counted[(row > 0) & (language == x)] for x in np.unique(language[row > 0])]
+        if len(groups) < 2:
+            assert np.isnan(found)
+        elif len(np.unique(np.concatenate(groups))) == 1:
+            assert found == 1
+        else:
+            assert found == pytest.approx(stats.kruskal(*groups).pvalue)
+
+
 def test_what_a_query_lacks_does_not_poison_the_means():
     table = per_query(ranks_table()).assign(system="A", seed=NO_SEED)
     # German: question 1 only, at 1. English: 1 and 1/2.
@@ -264,8 +343,9 @@ def test_a_measure_says_how_it_is_read():
     assert precision.text(0.51249) == "0.512" and precision.text(0.5125, signed=True) == "+0.512"
     assert precision.text(-0.0004, signed=True) == "-0.000" and precision.text(float("nan")) == "nan"
     assert RANK_DISTANCE.text(1234.56) == "1234.6" and RANK_DISTANCE.text(-3.21, signed=True) == "-3.2"
-    # More precision is better, less rank distance is.
+    # More precision is better, less rank distance is, and own-language answers that stand higher up.
     assert precision.better(0.1) == 0.1 and RANK_DISTANCE.better(-12.0) == 12.0
-    assert [name for name, measure in MEASURES.items() if not measure.higher_is_better] == ["rank distance"]
+    assert [name for name, measure in MEASURES.items() if not measure.higher_is_better] == [
+        "rank distance", "own-language rank", "others above own", "Max@R"]
     assert RANK_DISTANCE.better(np.array([1.0, -2.0])).tolist() == [-1, 2]
     assert Measure("a", "b") == Measure("a", "b", 3, True)

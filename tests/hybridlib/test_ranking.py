@@ -1,7 +1,6 @@
 """Ranks against a plain stable sort: in the language, in the pool, with ties, under any chunk size."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -31,19 +30,20 @@ def one_each(rng, queries, blocks=BLOCKS):
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**31), chunk=st.integers(1, 50), duplicates=st.booleans(),
-       share=st.sampled_from([0.02, 0.1, 0.5]), stops=st.sampled_from([(7, 12, 30), (0, 12, 12, 30), (30,)]))
-def test_ranks_equal_a_stable_sort(unit_vectors, seed, chunk, duplicates, share, stops):
+@given(seed=st.integers(0, 2**31), chunk=st.integers(1, 50), part=st.sampled_from([4, 11, 64]),
+       duplicates=st.booleans(), share=st.sampled_from([0.02, 0.1, 0.5]),
+       stops=st.sampled_from([(7, 12, 30), (0, 12, 12, 30), (30,)]))
+def test_ranks_equal_a_stable_sort(unit_vectors, seed, chunk, part, duplicates, share, stops):
     """Any number of relevant candidates, none for some queries; languages without a candidate."""
     rng = np.random.default_rng(seed)
     blocks = [slice(a, b) for a, b in zip((0, *stops), stops, strict=False)]
     queries, candidates = unit_vectors(rng, 20), unit_vectors(rng, 30)
     if duplicates:
-        candidates = candidates[rng.integers(30, size=30)]
+        candidates = candidates[rng.integers(8, size=30)]  # ties in all parts of the pool
     pairs = np.argwhere(rng.random((20, 30)) < share)
     steps, _ = grid(len(candidates))
     scores = np.rint(queries * float(steps)) @ np.rint(candidates * float(steps)).T
-    for ours, plain in zip(rank(queries, candidates, pairs, blocks, chunk), by_sorting(scores, pairs, blocks),
+    for ours, plain in zip(rank(queries, candidates, pairs, blocks, chunk, part), by_sorting(scores, pairs, blocks),
                            strict=True):
         np.testing.assert_array_equal(ours, plain)
 
@@ -97,9 +97,24 @@ def test_score_and_place_fit_one_exact_integer(candidates):
     assert candidates <= positions and steps**2 * positions + positions < 2**53 and steps >= 2**16
 
 
-def test_a_pool_too_large_for_exact_keys_is_refused():
-    with pytest.raises(ValueError, match="1048577 candidates; at most 1048576"):
-        grid(2**20 + 1)
+def test_a_pool_of_more_than_2_20_candidates_is_ranked_exactly(unit_vectors):
+    """Its second half repeats the first, so that every candidate ties with one in another part."""
+    rng = np.random.default_rng(3)
+    half = unit_vectors(rng, 2**19 + 500, 8)
+    queries, candidates = unit_vectors(rng, 3, 8), np.concatenate([half, half])
+    blocks = [slice(0, 2**19 + 7), slice(2**19 + 7, len(candidates))]
+    assert len(candidates) > 2**20 and grid(len(candidates)) == grid(2**20)
+    scores = np.rint(queries * 2.0**16) @ np.rint(candidates * 2.0**16).T
+    best = np.argsort(-scores, axis=1, kind="stable")
+    pairs = sorted({(q, int(c)) for q in range(3) for c in [*best[q, [0, 1, 12]], *rng.integers(len(candidates),
+                                                                                                 size=2)]})
+    in_language, in_pool, top = rank(queries, candidates, pairs, blocks)
+    for (query, candidate), own, pool in zip(pairs, in_language, in_pool, strict=True):
+        score, places = scores[query], np.arange(len(candidates))
+        above = (score > score[candidate]) | ((score == score[candidate]) & (places < candidate))
+        block = next(block for block in blocks if block.start <= candidate < block.stop)
+        assert (own, pool) == (above[block].sum() + 1, above.sum() + 1)
+    assert top[:, 0].tolist() == (best[:, :10] < blocks[0].stop).sum(1).tolist() and (top.sum(1) == 10).all()
 
 
 def at(*degrees):

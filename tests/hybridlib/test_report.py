@@ -79,6 +79,41 @@ def test_the_page_stands_alone_and_the_files_agree(by_chance, tmp_path):
     assert f"{value:.4f}" in page
 
 
+def test_where_the_own_language_answer_stands_by_hand():
+    """Three German queries, of which the last has no German answer, and an English one; angles as scores."""
+    def at(*degrees):
+        return np.stack([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))], 1).astype(np.float32)
+
+    test_set = TestSet.from_records(
+        "toy", [{"id": f"q{n}", "language": "en" if n == 3 else "de", "text": "?"} for n in range(4)],
+        [{"id": x, "language": x[:2], "text": x} for x in ("de1", "de2", "de3", "en1", "en2")],
+        [("q0", "de1"), ("q0", "en1"), ("q1", "de3"), ("q1", "en1"), ("q1", "en2"), ("q2", "en1"),
+         ("q3", "en2"), ("q3", "de1")])
+    # In order: de1, en1, de2, de3, en2.
+    found = report_of(rank_test_set(test_set, at(0, 0, 0, 0), at(1, 3, 4, 2, 5)), test_set, "model")
+    table = found.own_language()
+    assert table.columns.tolist() == ["queries", "median", "mean", "at 1", "others above"]
+    assert table.loc["de"].tolist() == [2, 2.5, 2.5, 0.5, 0.25], "ranks 1 and 4; none of one above, one of two"
+    assert table.loc["en"].tolist() == [1, 5, 5, 0, 1]
+    assert table.loc["mean"].tolist() == [3, 3.75, 3.75, 0.25, 0.625]
+    text = found.text()
+    assert "median rank 3.8 (mean over query languages), rank 1 for 25% of the queries; 62% of other" in text
+    advice = found.what_counts()
+    assert len(advice) == 3 and advice.iloc[0]["here"].startswith("monolingual mAP 0.")
+    assert advice.iloc[1]["here"].count("mAP") == 1 and "rank distance" in advice.iloc[1]["here"]
+
+
+def test_the_page_says_how_many_queries_a_measure_is_over(by_chance, tmp_path):
+    _, _, found = by_chance
+    page = found.write(tmp_path).read_text("utf-8")
+    (row,) = re.findall(r"<th>PEER@20</th>(.*?)</tr>", page, re.DOTALL)
+    assert re.findall("<td>(.*)</td>", row)[5:] == ["1600"], "behind four languages and their mean"
+    saved = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert saved["own_language"]["zh"]["queries"] == 400
+    for case in found.what_counts().index:
+        assert case in page
+
+
 def across_only():
     """Queries in two languages that have no candidates, as in AfriQA; two in one language are left out."""
     queries = [{"id": f"{x}{n}", "language": x, "text": f"{n} {x}"} for x in ("fon", "zul") for n in range(8)]
@@ -97,6 +132,7 @@ def test_a_test_set_without_candidates_in_the_queries_languages_has_a_report(tin
     assert set(report.about) == {*ABOUT, "queries left out, nothing relevant"}
     text = report.text()
     assert re.search(r"monolingual mAP +nan +\[nan, nan\] +nan", text) and "cross-lingual mAP" in text
+    assert "Here: no query has an answer in its own language." in text
     page = report.write(tmp_path).read_text("utf-8")
     assert page.count("data:image/png;base64,") == 3
 

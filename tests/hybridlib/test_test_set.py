@@ -169,7 +169,7 @@ def test_what_is_not_the_released_file_leaves_nothing_behind(server, tmp_path, m
         (site / "de.json").write_bytes(came)
     monkeypatch.setitem(RELEASED, "toy", {"de": hashlib.sha256(b"whole file").hexdigest()})
     monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
-    with pytest.raises(ConnectionError, match=r"toy: http://.*/toy/de.json could not be had: .*--data or DATA="):
+    with pytest.raises(ConnectionError, match=r"toy: http://.*/toy/de.json could not be had: .*other means"):
         fetch_lareqa("toy", tmp_path / "cache", address)
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
@@ -442,3 +442,10 @@ def test_sets_of_other_domains_are_read_as_they_are(name, queries, candidates, l
     else:
         assert test_set.relevant.groupby("query").size().eq(per_question).all()
         assert own.all() if name == "tydi-goldp" else not own.any()
+
+
+@pytest.mark.parametrize("grade", [1.0, 1.5, float("nan"), "1", True])
+def test_a_grade_that_is_no_whole_number_is_refused(folder, grade):
+    whole = read_lareqa(folder, "xquad-r", {"de": None, "en": None})
+    with pytest.raises(ValueError, match="column grade of relevant is .*, expected whole numbers"):
+        TestSet("x", whole.languages, whole.queries, whole.candidates, whole.relevant.assign(grade=grade))

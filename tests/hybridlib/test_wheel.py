@@ -7,9 +7,11 @@ folder on its path, and the wheel, whose requirements pip finds met or not.
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 import zipfile
@@ -21,6 +23,7 @@ from conftest import ROOT
 from lowest import build_wheel
 
 import hybridlib
+from hybridlib.encoding.packaged import _FILE, _RELEASE, packaged_weights
 
 SMOKE = Path(__file__).with_name("smoke.py")
 
@@ -84,14 +87,46 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert "hybridlib/py.typed" in names
 
 
-@pytest.mark.slow
-def test_it_works_alone_in_an_empty_environment(wheel, empty, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def alone(wheel, empty, tmp_path_factory):
+    """The interpreter of that environment with the wheel in it."""
     # Without an index: the requirements of the wheel are met by what is there, or this fails.
-    run(sys.executable, "-m", "pip", "--python", empty, "install", "--quiet", "--no-index", wheel, cwd=tmp_path)
-    printed = run(empty, SMOKE, cwd=tmp_path)
+    run(sys.executable, "-m", "pip", "--python", empty, "install", "--quiet", "--no-index", wheel,
+        cwd=tmp_path_factory.mktemp("elsewhere"))
+    return empty
+
+
+@pytest.mark.slow
+def test_it_works_alone_in_an_empty_environment(alone, tmp_path, capsys):
+    printed = run(alone, SMOKE, cwd=tmp_path)
     assert "rank distance" in printed
     with capsys.disabled():
         print(f"\n  in an empty environment: {printed.splitlines()[-1]}")
+
+
+@pytest.mark.slow
+def test_the_examples_run_there_as_they_stand(alone, tmp_path, monkeypatch):
+    # The weights are where a first use would have put them; faiss is the one thing that an example needs beside.
+    weights, _ = packaged_weights()
+    (tmp_path / "cache" / _RELEASE).mkdir(parents=True)
+    (tmp_path / "cache" / _RELEASE / _FILE).symlink_to(weights)
+    monkeypatch.setenv("HYBRIDLIB_DATA", str(tmp_path / "cache"))
+    beside, packages = tmp_path / "packages", Path(sysconfig.get_path("purelib"))
+    beside.mkdir()
+    for name in ("faiss", "faiss_cpu.libs"):
+        if (packages / name).exists():
+            (beside / name).symlink_to(packages / name)
+    # One process for all: what they import takes longer than what they do.
+    program = ("import runpy, sys; sys.path.append(sys.argv[1]); "
+               "[runpy.run_path(path, run_name='__main__') for path in sys.argv[2:]]")
+    examples = sorted((ROOT / "examples").glob("*.py"))
+    assert len(examples) == 4
+    printed = run(alone, "-c", program, beside, *examples, cwd=tmp_path)
+    assert "300 pairs in de, en, es, fr, pl" in printed and "saved and loaded again: (384,)" in printed
+    assert len(re.findall("^multilingual mAP ", printed, re.MULTILINE)) == 2
+    before, after = (re.findall("^  ([a-z]{2})  ", part, re.MULTILINE) for part in re.search(
+        r"^before\n(.*?)^after\n(.*?)(?=^[^ ]|\Z)", printed, re.MULTILINE | re.DOTALL).groups())
+    assert len(before) == len(after) == 5 and len(set(after)) > len(set(before))
 
 
 def test_every_name_of_the_face_is_there():
