@@ -112,7 +112,7 @@ def _test_set(chosen: argparse.Namespace) -> "TestSet | None":
     """The test set that the arguments name, if they name one."""
     from hybridlib.data import TestSet
 
-    if chosen.test_set:
+    if chosen.test_set is not None:
         return named_test_set(chosen.test_set, chosen.data)
     check_no_data(chosen.data)
     return TestSet.from_files(chosen.queries, chosen.corpus, chosen.qrels,

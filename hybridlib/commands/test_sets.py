@@ -24,6 +24,8 @@ def named_test_set(name: str, data: Path | None) -> "TestSet":
     """
     from hybridlib.data import RELEASED, TestSet, load_test_set
 
+    if not name.strip():
+        raise ValueError("the name of the test set is empty")
     if name in RELEASED:
         return load_test_set(name, data)
     check_no_data(data)

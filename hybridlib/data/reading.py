@@ -66,6 +66,8 @@ def read_text(path: str | Path) -> Iterator[tuple[int, str | None, str | None]]:
         If there is no such file, it is a folder, or it cannot be decompressed.
     """
     path, number = Path(path), 0
+    if "\0" in str(path):
+        raise FileNotFoundError(f"{str(path)!r}: no such file, a name holds no null character")
     if not path.is_file():
         if path.exists():
             raise CorpusError([f"{path}: not a file"])

@@ -78,8 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--evidence", action="store_true", help="the sweeps 08 to 11, not the walk 01 to 07")
     parser.add_argument("--fraction", type=float, default=1.0, help="of each sweep, from its front (default: 1)")
     chosen = parser.parse_args(arguments)
-    data = str(Path(chosen.data).resolve()) if chosen.data else ""
+    if min(chosen.seeds) < 0 or len(set(chosen.seeds)) < len(chosen.seeds):
+        parser.error(f"--seeds {' '.join(map(str, chosen.seeds))}: expected different whole numbers from 0")
+    if not 0 < chosen.fraction <= 1:
+        parser.error(f"--fraction is {chosen.fraction}, expected a number above 0 to 1")
     with one_line_errors():
+        data = str(Path(chosen.data).resolve()) if chosen.data else ""
         check_device(chosen.device)
         store = Store.open(chosen.preset, Workspace(data or None, chosen.device))
         store.preset.training_sets, store.test_sets  # noqa: B018 (bad data stops here, before any work)

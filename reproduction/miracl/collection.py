@@ -1,7 +1,7 @@
 """MIRACL dev: topics, judgements and corpora of a language, from the release or from mteb's pool of hard negatives."""
 
 import hashlib
-import zlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,9 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from hybridlib.data import CorpusError
-from hybridlib.data.reading import read_lines
+from hybridlib.data.reading import read_lines, read_text
 from reproduction.sources.hub import fetch_files
+from reproduction.sources.sets import said_by
 
 # As several public projects pin them, the last one mteb 2.26; not compared with the hub itself.
 TOPICS = ("miracl/miracl", "5be20db9509754dadad47689368639fcec739c00")
@@ -73,20 +74,22 @@ def fetch_miracl(languages: Iterable[str], folder: str | Path | None = None) -> 
 
 def _rows(path: Path, columns: tuple[str, ...], separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, columns) of a file of topics or judgements."""
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            found = line.rstrip("\n").split(separator, len(columns) - 1)
-            if len(found) < len(columns):
-                raise CorpusError([f"{path}:{number}: {len(found)} columns, expected {', '.join(columns)}"])
-            yield number, found
+    for number, line, problem in read_text(path):
+        if line is None:
+            raise CorpusError([f"{path}:{number}: {problem}"])
+        found = line.rstrip("\r\n").split(separator, len(columns) - 1)
+        if len(found) < len(columns) or not all(cell.strip() for cell in found):
+            raise CorpusError([f"{path}:{number}: {sum(bool(cell.strip()) for cell in found)} columns, expected "
+                               f"{', '.join(columns)}"])
+        yield number, found
 
 
 def _judgements(path: Path) -> Iterator[tuple[str, str, int]]:
     for number, (query, _, docid, grade) in _rows(path, ("query id", "Q0", "docid", "grade")):
-        try:
-            yield query, docid, int(grade)
-        except ValueError:
-            raise CorpusError([f"{path}:{number}: grade {grade!r} is not an integer"]) from None
+        # Of more digits than these is none, and Python reads no number of thousands.
+        if not re.fullmatch("-?[0-9]{1,9}", grade.strip()):
+            raise CorpusError([f"{path}:{number}: grade {grade!r:.80} is not an integer"])
+        yield query, docid, int(grade)
 
 
 def _passage(record: dict[str, Any], names: tuple[str, str, str], where: str) -> tuple[str, str]:
@@ -130,13 +133,10 @@ def read_release(folder: str | Path, language: str) -> Collection:
 
     def passages() -> Iterator[tuple[str, str]]:
         for file in files:
-            try:
-                for line, record, problem in read_lines(file):
-                    if problem:
-                        raise CorpusError([f"{file}:{line}: {problem}"])
-                    yield _passage(record, ("docid", "title", "text"), f"{file}:{line}")
-            except zlib.error as error:
-                raise CorpusError([f"{file}: the compressed file is broken ({error})"]) from error
+            for line, record, problem in read_lines(file):
+                if problem:
+                    raise CorpusError([f"{file}:{line}: {problem}"])
+                yield _passage(record, ("docid", "title", "text"), f"{file}:{line}")
 
     return _collection(language, (row for _, row in _rows(topics, ("query id", "query"), "\t")),
                        _judgements(qrels), passages, qrels)
@@ -162,7 +162,7 @@ def read_hard_negatives(language: str, folder: str | Path | None = None) -> Coll
     OSError, ValueError
         If the data cannot be had.
     CorpusError
-        If a column is missing.
+        If a file cannot be read, or a column is missing or not as published.
     """
     from datasets import Dataset, load_dataset
 
@@ -174,13 +174,26 @@ def read_hard_negatives(language: str, folder: str | Path | None = None) -> Coll
             where = str(Path(folder, config, "dev-*.parquet"))
             if not list(Path(folder, config).glob("dev-*.parquet")):
                 raise FileNotFoundError(f"{where}: no such files; --data must hold a copy of {name}")
-            table = load_dataset("parquet", data_files={"dev": where}, split="dev")
+            try:
+                table = load_dataset("parquet", data_files={"dev": where}, split="dev")
+                table.data.validate(full=True)  # such as texts in UTF-8, which only who looks at one would find
+            except Exception as error:  # whatever the reader raises is about these files
+                raise CorpusError([f"{where}: cannot be read: {said_by(error)}"]) from error
         # Earlier revisions of the data set, and mteb's other ones, call the id of a text _id.
         if "_id" in table.column_names:
             table = table.rename_column("_id", "id")
         for column in columns:
             if column not in table.column_names:
                 raise CorpusError([f"{where}: column {column!r} is missing (the columns are {table.column_names})"])
+            types, found = ("int", "float") if column == "score" else ("string", "large_string"), table.features[column]
+            if not str(getattr(found, "dtype", "")).startswith(types):
+                raise CorpusError([f"{where}: column {column!r} is {found}, expected {' or '.join(types)}"])
+            if table.data[column].null_count:
+                raise CorpusError([f"{where}: column {column!r} has {table.data[column].null_count} empty places"])
+            if column == "score" and not all(score == round(score, 0) and abs(score) < 1e9 for score in table[column]):
+                raise CorpusError([f"{where}: column {column!r} has values that are no whole numbers"])
+            if kind == "queries" and not all(map(str.strip, table[column])):
+                raise CorpusError([f"{where}: column {column!r} has empty texts"])
         return table.select_columns(list(columns)), where
 
     corpus, where = part("corpus", "id", "title", "text")

@@ -1,5 +1,7 @@
 """A preset: one file of ``configs/``, the data that it names, and the settings of the runs over them."""
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -10,16 +12,21 @@ import numpy as np
 from datasets import Dataset
 
 from hybridlib import files
-from hybridlib.data import ParallelCorpus, TestSet, read_groups, read_lareqa, verify_checksum
+from hybridlib.data import RELEASED, ParallelCorpus, TestSet, read_groups, read_lareqa, verify_checksum
 from hybridlib.training import ALPHA, LanguageBatchSampler, selection_of
 from reproduction.run.settings import OPTIONAL, SettingsError, TrainingSettings, read_yaml
 from reproduction.run.system import System
 from reproduction.run.training import sampler_of
 from reproduction.sources import articles, mmarco, training_sets
+from reproduction.sources.sets import SETS
 from reproduction.workspace import Workspace
 
-_FORMATS = {"groups": {"file", "sha256"}, "articles": {"file", "sha256"}, "set": {"name"}, "lareqa": {"name", "folder"}}
-_ALLOWED = {"format", "file", "sha256", "name", "folder", "ids"}
+# What an entry of a place says: by format the settings that it must have, and those that it may have.
+_TRAINING = {"groups": ({"file", "sha256"}, {"name", "ids"}), "articles": ({"file", "sha256"}, {"name"}),
+             "set": ({"name"}, set())}
+_FORMATS = {"training": _TRAINING, "selection": _TRAINING,
+            "benchmarks": {"articles": ({"name", "file", "sha256"}, set()), "lareqa": ({"name", "folder"}, set())}}
+_HELD_OUT = {"held_out_of", "passages", "seed"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +72,8 @@ class Preset:
                              f"{self.workspace.data}: leave DATA out")
         # Whatever is wrong in the file is found now, not when a run needs it.
         self._settings(System("X-X"), 0, [], {})
+        if self.config.get("alpha") is not None:
+            self._settings(System("Hybrid"), 0, [], {})
 
     @property
     def entries(self) -> dict[str, Any]:
@@ -108,7 +117,11 @@ class Preset:
         selection = self._resolved["selection"]
         if "held_out_of" not in selection:
             return sets, self._groups(selection)
-        place = [c.name for c in sets].index(selection["held_out_of"])
+        names = [c.name for c in sets]
+        if selection["held_out_of"] not in names:
+            raise SettingsError(f"configs/{self.name}.yaml: selection is held out of {selection['held_out_of']!r}, and "
+                                f"the training sets are {', '.join(names)}")
+        place = names.index(selection["held_out_of"])
         whole = sets[place]
         # Whole passages are held out, one question of each is read: no passage of selection is trained on,
         # and none is another's in-batch negative.
@@ -167,9 +180,9 @@ class Preset:
                   fingerprint: str | None = None) -> TrainingSettings:
         changes = dict(system.changes)
         if unknown := changes.keys() - self.config.keys() - set(OPTIONAL):
-            raise SettingsError(f"{str(system.base)!r}: no setting {', '.join(sorted(unknown))} in "
+            raise SettingsError(f"{str(system.base)!r:.200}: no setting {_listed(unknown)} in "
                                 f"configs/{self.name}.yaml")
-        where = f"configs/{self.name}.yaml" if not changes else f"{str(system.base)!r} of configs/{self.name}.yaml"
+        where = f"configs/{self.name}.yaml" if not changes else f"{str(system.base)!r:.200} of configs/{self.name}.yaml"
         if reserved := self.config.keys() & {"sampling", "seed", "selection", *OPTIONAL}:
             raise SettingsError(f"{where}: {', '.join(sorted(reserved))} cannot be set for all runs: it belongs to a "
                                 "system")
@@ -217,27 +230,70 @@ def _fingerprint(encoder: str) -> str | None:
 
 def _check_data(data: Any, file: str) -> dict[str, Any]:
     """The part ``data`` of a preset's file, if its entries say all that they must and nothing else."""
-    problems = []
-    if not isinstance(data, dict) or not {"training", "selection", "benchmarks"} <= data.keys():
+    if not isinstance(data, dict) or not _FORMATS.keys() <= data.keys():
         raise SettingsError(f"{file}: data must say training, selection and benchmarks")
-    if unknown := data.keys() - {"needs_folder", "partial", "training", "selection", "benchmarks"}:
-        problems.append(f"data has no setting {', '.join(sorted(map(str, unknown)))}")
-    held_out = isinstance(data["selection"], dict) and "held_out_of" in data["selection"]
-    if held_out and data["selection"].keys() != {"held_out_of", "passages", "seed"}:
-        problems.append("selection is held_out_of a set with passages and seed")
-    for place in ("training", "selection", "benchmarks"):
+    problems = []
+    if unknown := data.keys() - {"needs_folder", "partial", *_FORMATS}:
+        problems.append(f"data has no setting {_listed(unknown)}")
+    problems += [f"{name} is {data[name]!r:.80}, expected true or false" for name in ("needs_folder", "partial")
+                 if not isinstance(data.get(name, False), bool)]
+    for place in _FORMATS:
         entries = [data[place]] if place == "selection" else data[place]
         if not isinstance(entries, list) or not entries:
             problems.append(f"{place} must be a list of entries")
             continue
-        for entry in [] if place == "selection" and held_out else entries:
-            kind = entry.get("format") if isinstance(entry, dict) else None
-            if kind not in _FORMATS:
-                problems.append(f"{place}: format is {kind!r}, expected one of {', '.join(_FORMATS)}")
-            elif (missing := _FORMATS[kind] - entry.keys()) or (unknown := entry.keys() - _ALLOWED):
-                wrong = (f"lacks {', '.join(sorted(missing))}" if missing else
-                         f"has no setting {', '.join(sorted(unknown))}")
-                problems.append(f"{place}: an entry of format {kind} {wrong}")
+        for entry in entries:
+            held_out = place == "selection" and isinstance(entry, dict) and "held_out_of" in entry
+            problems += (_held_out_problems(entry) if held_out else
+                         [f"{place}: {problem}" for problem in _entry_problems(entry, _FORMATS[place])])
+    if not problems:
+        names = [entry["name"] for entry in data["benchmarks"]]
+        problems += [f"benchmarks: {name!r} stands there twice" for name in sorted({x for x in names
+                                                                                    if names.count(x) > 1})]
     if problems:
         raise SettingsError(f"{file}: {'; '.join(problems)}")
     return data
+
+
+def _listed(names: Iterable[Any]) -> str:
+    """Names of settings as a message gives them, whatever YAML made of them."""
+    return ", ".join(sorted(name if isinstance(name, str) and name.isprintable() else repr(name) for name in names))
+
+
+def _held_out_problems(entry: dict[str, Any]) -> list[str]:
+    if entry.keys() != _HELD_OUT:
+        return ["selection is held_out_of a set with passages and seed"]
+    checks = (("held_out_of", _is_text(entry["held_out_of"]), "the name of a training set"),
+              ("passages", type(entry["passages"]) is int and entry["passages"] > 0, "a whole number of at least 1"),
+              ("seed", type(entry["seed"]) is int and entry["seed"] >= 0, "a whole number of at least 0"))
+    return [f"selection: {name} is {entry[name]!r:.80}, expected {expected}" for name, holds, expected in checks
+            if not holds]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
+def _entry_problems(entry: Any, formats: dict[str, tuple[set[str], set[str]]]) -> Iterator[str]:
+    """What is wrong with an entry of data."""
+    kind = entry.get("format") if isinstance(entry, dict) else None
+    if not isinstance(kind, str) or kind not in formats:
+        yield f"format is {kind!r:.80}, expected one of {', '.join(formats)}"
+        return
+    needed, optional = formats[kind]
+    if missing := needed - entry.keys():
+        yield f"an entry of format {kind} lacks {', '.join(sorted(missing))}"
+    if unknown := entry.keys() - needed - optional - {"format"}:
+        yield f"an entry of format {kind} has no setting {_listed(unknown)}"
+    known = {"set": [*SETS, "mmarco"], "lareqa": list(RELEASED)}.get(kind)
+    for name, value in entry.items():
+        if name == "ids":
+            if value not in ("given", "lines"):
+                yield f"ids is {value!r:.80}, expected one of given, lines"
+        elif name == "sha256":
+            if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+                yield f"sha256 is {value!r:.80}, expected 64 digits of 0-9a-f"
+        elif name in needed | optional and (not _is_text(value) or (name == "name" and "/" in value)):
+            yield f"{name} is {value!r:.80}, expected text" + (" without /" if name == "name" else "")
+        elif name == "name" and known and value not in known:
+            yield f"there is no {kind} {value!r:.80}, only {', '.join(known)}"

@@ -20,7 +20,13 @@ class SettingsError(ValueError):
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML as usual, but a key that is given twice is refused rather than dropped."""
+    """YAML as usual, but a key that is given twice is refused rather than dropped, and so is half a character."""
+
+    def construct_scalar(self, node: yaml.Node) -> str:
+        text = super().construct_scalar(node)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise SettingsError(f"line {node.start_mark.line + 1}: a lone surrogate is no text")
+        return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key) for key, _ in node.value]
@@ -39,8 +45,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         found = yaml.load(Path(path).read_text("utf-8"), _UniqueKeys)  # a SafeLoader
-    except (yaml.YAMLError, SettingsError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise SettingsError(f"{path}: line {mark.line + 1}, column {mark.column + 1}: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # A value error also of what looks like a date, and is none.
+        raise SettingsError(f"{path}: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: nested too deeply") from None
     if not isinstance(found, dict):
         raise SettingsError(f"{path}: expected settings, one a line as name: value")
     return found
@@ -64,11 +76,11 @@ def _maybe(check: tuple[Callable[[Any], bool], str]) -> tuple[Callable[[Any], bo
 
 
 def _names(check: Callable[[Any], bool], what: str) -> tuple[Callable[[Any], bool], str]:
-    return lambda x: isinstance(x, tuple) and bool(x) and len(set(x)) == len(x) and all(map(check, x)), what
+    return lambda x: isinstance(x, tuple) and bool(x) and all(map(check, x)) and len(set(x)) == len(x), what
 
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "encoder": (lambda x: isinstance(x, str) and bool(x.strip()), "the name of an encoder"),
+    "encoder": (lambda x: isinstance(x, str) and bool(x.strip()) and x.isprintable(), "the name of an encoder"),
     "sampling": _one_of(*SAMPLINGS), "seed": _whole(0), "alpha": _maybe(_number(0, 1)),
     "languages": _names(is_language, "a list of different language codes (in YAML, no and on are truth values: "
                                      'write "no")'),
@@ -159,7 +171,7 @@ class TrainingSettings:
             object.__setattr__(self, name, _as_float(getattr(self, name)))
         for name, (holds, expected) in _CHECKS.items():
             if not holds(getattr(self, name)):
-                problems.append(f"{name} is {getattr(self, name)!r}, expected {expected}")
+                problems.append(f"{name} is {getattr(self, name)!r:.80}, expected {expected}")
         if not problems and self.sampling != "Hybrid" and self.alpha != ALPHA.get(self.sampling):
             problems.append(f"alpha is {self.alpha}, and {self.sampling} has none of its own: alpha belongs to Hybrid")
         if not problems and self.sampling == "Hybrid" and self.alpha is None:
@@ -177,7 +189,7 @@ class TrainingSettings:
             Names ``where``, and every setting that is missing, unknown, or whose value cannot be used.
         """
         known = {field.name for field in fields(cls)}
-        problems = [*(f"no setting {name!r}" for name in values if name not in known),
+        problems = [*(f"no setting {name!r:.80}" for name in values if name not in known),
                     *(f"{name} is missing" for name in _CHECKS if name not in values and name not in OPTIONAL)]
         if problems:
             raise SettingsError(f"{where}: {'; '.join(problems)}")
@@ -195,9 +207,7 @@ class TrainingSettings:
 
 def _as_float(value: Any) -> Any:
     """A number as float; YAML reads 3e-5, without a point, as text."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return float(value) if type(value) is int else value
+    try:
+        return float(value) if type(value) in (str, int) else value
+    except (ValueError, OverflowError):
+        return value

@@ -1,6 +1,7 @@
 """What is measured: a sampling with changed settings and a remedy, parsed once, where a name enters."""
 
 import difflib
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,9 +63,11 @@ class System:
         >>> System.parse("intfloat/multilingual-e5-base").encoder
         'intfloat/multilingual-e5-base'
         """
+        if not text.isprintable():
+            raise ValueError(f"{text!r:.200}: a name has no control characters, line ends or lone surrogates")
         base, plus, remedy = text.partition(" + ")
         if plus and not remedy:
-            raise ValueError(f"{text!r}: no remedy behind the +")
+            raise ValueError(f"{text!r:.200}: no remedy behind the +")
         words = base.split(" ")
         changes = [word.split("=", 1) for word in words if "=" in word]
         sampling = " ".join(word for word in words if "=" not in word)
@@ -73,7 +76,8 @@ class System:
         near = difflib.get_close_matches(sampling.strip().lower(), [s.lower() for s in SAMPLINGS], 1, 0.8)
         if near or changes or not base.strip() or base != base.strip():
             meant = next((s for s in SAMPLINGS if [s.lower()] == near), None)
-            raise ValueError(f"no sampling {sampling!r} in {text!r}" + (f"; is {meant!r} meant?" if meant else "")
+            raise ValueError(f"no sampling {sampling!r:.80} in {text!r:.200}" + (
+                             f"; is {meant!r} meant?" if meant else "")
                              + f" (there are: {', '.join(SAMPLINGS)}; settings are written name=value without spaces)")
         return cls(UNTRAINED_NAME, (), remedy, base)
 
@@ -97,16 +101,27 @@ class System:
 
 
 def _value(text: str, value: str) -> Any:
+    """What a value means; only what is read as the same again when it is printed, so that a system has one name."""
     try:
         found = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ValueError(f"{text!r}: {value!r} cannot be read as a value") from None
-    return tuple(found) if isinstance(found, list) else found
+        found = tuple(found) if isinstance(found, list) else found
+        again = yaml.safe_load(written := _text(found))
+    except (yaml.YAMLError, ValueError, RecursionError):  # a value error of what looks like a date, and is none
+        raise ValueError(f"{text!r:.200}: {value!r:.80} cannot be read as a value") from None
+    parts = found if isinstance(found, tuple) else (found,)
+    if (not all(x is None or isinstance(x, bool | int | float | str) for x in parts) or re.search(r"\s", written)
+            or repr(tuple(again) if isinstance(again, list) else again) != repr(found) or found != found):
+        raise ValueError(f"{text!r:.200}: {value!r:.80} is no value: a number, a word, true, false, null, or a list of "
+                         "such without spaces and quotes")
+    return found
 
 
 def _text(value: Any) -> str:
+    """As YAML reads it; it takes a number with an exponent for a word where there is no point."""
     if isinstance(value, tuple):
         return f"[{','.join(map(_text, value))}]"
+    if isinstance(value, float):
+        return yaml.safe_dump(value).split()[0]
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 

@@ -9,7 +9,6 @@ irrelevant passage, G rows of three; and beside each a ``.json`` that says what 
 written, ``mmarco.json`` beside the folder, stands for the whole.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,8 +21,10 @@ from tqdm.auto import tqdm
 
 from hybridlib import files
 from hybridlib.data import CorpusError
+from hybridlib.data.reading import read_json
 from hybridlib.languages import NAMES
 from reproduction.sources.hub import fetch_files
+from reproduction.sources.sets import said_by
 
 # The hub's short hash of main and several public projects agree on it; not compared with the hub itself.
 HOME, REVISION = "unicamp-dl/mmarco", "6d039c4638c0ba3e46a9cb7b498b145e7edc6230"
@@ -34,7 +35,9 @@ PUBLISHED = {"queries": "data/google/queries/train/{}_queries.train.tsv",
              "passages": "data/google/collections/{}_collection.tsv"}
 TRIPLES = "data/triples.train.ids.small.tsv"
 PARTS = ("query", "positive", "negative")
+_ANEW = "remove the folder of what was prepared and its .json, and make it anew"
 CHUNK = 2**20
+LARGEST = 2**24  # the published ids are below 9 million, and the rows of a side take as much room as its largest id
 
 
 def fetch_mmarco(languages: Iterable[str] = LANGUAGES, folder: str | Path | None = None) -> Path:
@@ -55,7 +58,7 @@ def _batches(path: Path, columns: dict[str, pa.DataType]) -> Iterator[pa.RecordB
                     yield batch
                     bar.update(file.tell() - bar.n)
         except pa.ArrowInvalid as error:
-            reason = re.sub(r"column #(\d+)", lambda found: f"field {list(columns)[int(found[1])]!r}", str(error))
+            reason = re.sub(r"column #(\d+)", lambda found: f"field {list(columns)[int(found[1])]!r}", said_by(error))
             raise CorpusError([f"{path}: {reason} (the fields are {', '.join(columns)}, parted by tabs)"]) from error
 
 
@@ -72,7 +75,10 @@ def _write_texts(path, target):
             ids.append(np.where(blank, -1, found))
             empty, count = empty + int(blank.sum()), count + len(found)
     ids = np.concatenate(ids) if ids else np.empty(0, np.int32)
-    rows = np.full(ids.max(initial=-1) + 1, -1, np.int32)
+    if ids.max(initial=0) > LARGEST:
+        target.unlink()
+        raise CorpusError([f"{path}: field 'id': {ids.max()} is above {LARGEST}, and no id"])
+    rows = np.full(ids.max(initial=0) + 1, -1, np.int32)
     kept = np.flatnonzero(ids >= 0)
     rows[ids[kept]] = kept
     if len(kept) + empty < count or (rows >= 0).sum() < len(kept):
@@ -106,7 +112,15 @@ def _once(make, path, target):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; the folder must be laid out as {HOME} at {REVISION}")
         files.write_json(said, make(path, target) | {"sha256": files.sha256(path)})
-    return json.loads(said.read_text("utf-8"))
+    return _said(said, sha256=str)
+
+
+def _said(file: Path, **fields: type) -> dict[str, Any]:
+    """What a ``.json`` says of what was made; CorpusError unless it has these fields."""
+    said = read_json(file)
+    if not isinstance(said, dict) or not all(isinstance(said.get(name), kind) for name, kind in fields.items()):
+        raise CorpusError([f"{file}: must say {', '.join(fields)}, and does not; {_ANEW}"])
+    return said
 
 
 def prepare(source: str | Path, out: str | Path, languages: Iterable[str] = LANGUAGES) -> dict[str, Any]:
@@ -145,7 +159,7 @@ def prepare(source: str | Path, out: str | Path, languages: Iterable[str] = LANG
     missing = {}
     for language in languages:
         for side, parts in (("queries", triples[:, :1]), ("passages", triples[:, 1:])):
-            rows = np.load(_rows_of(out / f"{side}.{language}.arrow"), mmap_mode="r")
+            rows = _rows(out, f"{side}.{language}")
             missing[f"{side}.{language}"] = sum(
                 int((~_there(rows, parts[start:start + CHUNK]).all(axis=1)).sum())
                 for start in tqdm(range(0, len(parts), CHUNK), desc=f"{side}.{language}: ids", leave=False))
@@ -156,7 +170,24 @@ def prepare(source: str | Path, out: str | Path, languages: Iterable[str] = LANG
 
 
 def _triples(folder):
-    return np.memmap(folder / "triples.int32", "<i4", "r").reshape(-1, len(PARTS))
+    return _mapped(folder / "triples.int32", lambda file: np.memmap(file, "<i4", "r").reshape(-1, len(PARTS)))
+
+
+def _rows(folder, name):
+    return _mapped(_rows_of(folder / f"{name}.arrow"), lambda file: np.load(file, mmap_mode="r"))
+
+
+def _column(folder, name):
+    return _mapped(folder / f"{name}.arrow",
+                   lambda file: pa.ipc.open_file(pa.memory_map(str(file))).read_all()["text"])
+
+
+def _mapped(file, read):
+    """A prepared file, or CorpusError with its name."""
+    try:
+        return read(file)
+    except Exception as error:  # whatever a reader raises is about the file
+        raise CorpusError([f"{file}: cannot be read ({said_by(error)}); {_ANEW}"]) from error
 
 
 def _there(rows, ids):
@@ -211,23 +242,36 @@ class MarcoCorpus:
             As `prepare` leaves it.
         languages : sequence of str, optional
             Those of its languages to open; all by default.
+
+        Raises
+        ------
+        FileNotFoundError, CorpusError
+            If the folder is not prepared to its end, or a file is damaged.
+        ValueError
+            If it has not all of the languages.
         """
         self.folder, self.name = Path(folder), name
         said = self.folder.with_name(self.folder.name + ".json")
         if not said.is_file():
             raise FileNotFoundError(f"{said}: no such file; {self.folder} is not prepared to its end")
-        said = json.loads(said.read_text("utf-8"))
-        self.languages = tuple(sorted(languages or said["languages"]))
-        if unknown := set(self.languages) - set(said["languages"]):
+        said = _said(said, languages=list, missing=dict, groups=int)
+        there = [x for x in said["languages"] if isinstance(x, str)]
+        self.languages = tuple(sorted(languages or there))
+        if unknown := set(self.languages) - set(there):
             raise ValueError(f"{folder} has no {', '.join(sorted(unknown))}; prepare it with those languages")
         self._triples = _triples(self.folder) if triples is None else triples
+        if triples is None and len(self._triples) != said["groups"]:
+            raise CorpusError([f"{self.folder}: holds {len(self._triples)} triples, and its .json says "
+                               f"{said['groups']}; {_ANEW}"])
         self.ids = range(len(self._triples)) if ids is None else ids
         self.query, self.passage, self.negatives = {}, {}, {}
         for language in self.languages:
             for side, parts in (("queries", {0: self.query}), ("passages", {1: self.passage, 2: self.negatives})):
-                file = self.folder / f"{side}.{language}.arrow"
-                column = pa.ipc.open_file(pa.memory_map(str(file))).read_all()["text"]
-                rows, complete = np.load(_rows_of(file), mmap_mode="r"), said["missing"][f"{side}.{language}"] == 0
+                file = f"{side}.{language}"
+                column, rows = _column(self.folder, file), _rows(self.folder, file)
+                if rows.dtype != np.int32 or rows.ndim != 1 or rows.max(initial=-1) >= len(column):
+                    raise CorpusError([f"{self.folder / file}.rows.npy: does not belong to the texts; {_ANEW}"])
+                complete = said["missing"].get(file) == 0
                 for part, texts in parts.items():
                     texts[language] = _Texts(column, rows, self._triples[:, part], complete)
         # Plain views of the mapped file, which are faster at single places.

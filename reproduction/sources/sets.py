@@ -24,8 +24,16 @@ def around(text: str, start: int, end: int, words: int = WORDS) -> str:
     """
     spans = [(found.start(), found.end()) for found in re.finditer(r"\S+", text)]
     inside = [number for number, (a, b) in enumerate(spans) if a < end and b > start]
+    if not inside:
+        raise ValueError(f"no word stands at {start} to {end} of a text of {len(text)} characters")
     first = max(0, min((inside[0] + inside[-1] + 1 - words) // 2, len(spans) - words))
     return " ".join(text[a:b] for a, b in spans[first:first + words])
+
+
+def said_by(error: BaseException) -> str:
+    """What a library says of a file, in one line without control characters, at most 300 characters."""
+    said = " ".join(str(error.__cause__ or error).split())
+    return "".join(character for character in said if character.isprintable())[:300]
 
 
 def _titled(passage: dict[str, str]) -> str:
@@ -53,7 +61,7 @@ def _duorc(row: dict[str, Any]) -> Pairs:
 def _newsqa(row: dict[str, Any]) -> Pairs:
     for question in row["questions"] if row["type"] == "train" else []:
         start, end = question["consensus"]["s"], question["consensus"]["e"]
-        if start is not None and row["text"][start:end].strip():
+        if None not in (start, end) and row["text"][start:end].strip():
             yield question["q"], around(row["text"], start, end)
 
 
@@ -103,6 +111,8 @@ class TrainingSet:
     licence, choice : str
     get : str
         How to get the files where that takes more than a download.
+    nullable : tuple of str
+        Of the fields, those that may be null.
     field : str, optional
         Of a JSON file, under which field the rows are.
     """
@@ -117,6 +127,7 @@ class TrainingSet:
     licence: str
     choice: str
     get: str = ""
+    nullable: tuple[str, ...] = ()
     field: str | None = None
 
 
@@ -131,7 +142,8 @@ SETS = {
         "Mr. TyDi", "castorini/mr-tydi", "a05d7f0bf105cb974d293c1d782938074de8d419",
         ("mrtydi-v1.1-english/train.jsonl.gz",), "json",
         {"query": str, "positive_passages.title": str, "positive_passages.text": str}, _mr_tydi, "Apache-2.0",
-        "English training queries with each positive passage, its title in front"),
+        "English training queries with each positive passage, its title in front",
+        nullable=("positive_passages.title",)),
     "duorc": TrainingSet(
         "DuoRC", "ibm-research/duorc", "2de12436b8945030c283bf4af83925d60efe10c6", ("SelfRC/train-*.parquet",),
         "parquet", {"plot": str, "question": str, "answers": [str], "no_answer": bool}, _duorc, "MIT",
@@ -143,7 +155,8 @@ SETS = {
         _newsqa, "Microsoft's and CNN's terms; not to be passed on",
         f"train; the {WORDS} words around the answer that the crowd agreed on; none, no pair",
         "accept Microsoft's terms for the questions, get the CNN stories, and pack both by the steps of its README; "
-        "--data is the folder of the file that this makes", field="data"),
+        "--data is the folder of the file that this makes", field="data",
+        nullable=("questions.consensus.s", "questions.consensus.e")),
     "natural-questions": TrainingSet(
         "Google NQ", "sentence-transformers/natural-questions", "f9e894e1081e206e577b4eaa9ee6de2b06ae6f17",
         ("pair/train-*.parquet",), "parquet", {"query": str, "answer": str}, _natural_questions, "CC BY-SA 3.0",
@@ -159,7 +172,8 @@ SETS = {
         "the set has questions and answers but no passages: the best of BM25's passages of DPR's Wikipedia that has "
         "an answer, as its authors retrieve them, the title in front; none, no pair",
         "download dataset.zip and DPR's psgs_w100.tsv, index it and run bm25/bm25_retriever.py over "
-        "dataset/train/P*.train.json by the steps of its README; --data is the folder of the results"),
+        "dataset/train/P*.train.json by the steps of its README; --data is the folder of the results",
+        nullable=("ctxs.title",)),
     "mfaq": TrainingSet(
         "MFAQ", "clips/mfaq", "72248e10c1bbe5e3c3710e5e969a41947ca43937", ("data/en/train.jsonl",), "json",
         {"qa_pairs.question": str, "qa_pairs.answer": str}, _mfaq, "CC0-1.0", "every pair of every English page"),

@@ -15,6 +15,7 @@ import argparse
 import gzip
 import io
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,10 +28,12 @@ from tqdm.auto import tqdm
 
 from hybridlib import files
 from hybridlib.data import CorpusError
+from hybridlib.data.reading import named, read_json, read_lines
 from hybridlib.errors import one_line_errors
+from hybridlib.languages import is_language
 from reproduction import published
 from reproduction.sources import mmarco
-from reproduction.sources.sets import SETS, TrainingSet
+from reproduction.sources.sets import SETS, TrainingSet, said_by
 
 _TYPES = {str: ("string", "large_string"), int: ("int8", "int32", "int64"), bool: ("bool",)}
 
@@ -97,14 +100,44 @@ def load_published_set(name: str, data: str | Path | None = None) -> datasets.Da
                                   "other means and give their folder with --data") from error
     if absent := [file for file in chosen.files if not list(Path(data).glob(file))]:
         raise FileNotFoundError(f"{Path(data, absent[0])}: no such file; {data} must be laid out as {chosen.home}")
+    for file in (file for pattern in chosen.files for file in sorted(Path(data).glob(pattern))):
+        if chosen.reader == "json":
+            _check_records(file, chosen.field)
     options = {"field": chosen.field} if chosen.field else {}
     try:
         dataset = datasets.load_dataset(chosen.reader, split="train", **options, data_files={
             "train": [str(Path(data, file)) for file in chosen.files]})
-    except datasets.exceptions.DatasetGenerationError as error:
-        raise CorpusError([f"{chosen.title}: {error.__cause__ or error}"]) from error
+        dataset.data.validate(full=True)  # such as texts in UTF-8, which only who looks at one would find
+    except Exception as error:  # whatever the readers raise is about these files
+        raise CorpusError([f"{data}, {', '.join(chosen.files)}: cannot be read as {chosen.title}: {said_by(error)}"]
+                          ) from error
     check_layout(dataset, chosen)
     return dataset
+
+
+def _check_records(file: Path, field: str | None) -> None:
+    """Raise `CorpusError`, with the line, unless a JSON file holds records: null among them ends the whole process."""
+    if ".jsonl" in file.suffixes:
+        for line, _, problem in read_lines(file):
+            if problem:
+                raise CorpusError([f"{file}:{line}: {problem}"])
+        return
+    records = read_json(file)
+    if field:
+        records = records.get(field) if isinstance(records, dict) else None
+    if not isinstance(records, list) or not records:
+        raise CorpusError([f"{file}: expected a list of records" + (f" in field {field!r}" if field else "")])
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise CorpusError([f"{file}: record {number} is {named(record)}, expected an object"])
+
+
+def _has_null(value: Any, path: str) -> bool:
+    """Whether there is null on a path of fields, through lists."""
+    if isinstance(value, list):
+        return any(_has_null(one, path) for one in value)
+    name, _, rest = path.partition(".")
+    return value is None or (bool(name) and _has_null(value[name], rest))
 
 
 def pairs_of(name: str, dataset: datasets.Dataset) -> Iterator[tuple[str, str]]:
@@ -116,14 +149,26 @@ def pairs_of(name: str, dataset: datasets.Dataset) -> Iterator[tuple[str, str]]:
         A key of `SETS`.
     dataset : datasets.Dataset
         As `load_published_set` returns it.
+
+    Raises
+    ------
+    CorpusError
+        If the layout is not the published one, or a row has null where a text must be, or a place outside its text.
     """
     chosen, limit = SETS[name], pairs_in_paper(name)
     check_layout(dataset, chosen)
+    needed = [path.rpartition(".")[0] if path in chosen.nullable else path for path in chosen.fields]
     if limit is not None and len(dataset) > 1:
         dataset = dataset.shuffle(seed=0)
     count = 0
     for row in tqdm(dataset, desc=name, unit=" rows"):
-        for pair in chosen.pairs(row):
+        if nulls := [path for path in needed if _has_null(row, path)]:
+            raise CorpusError([f"{chosen.title}: field {nulls[0]!r} is null in the row {row!r:.200}"])
+        try:
+            pairs = list(chosen.pairs(row))
+        except ValueError as error:
+            raise CorpusError([f"{chosen.title}: {error}, in the row {row!r:.200}"]) from error
+        for pair in pairs:
             question, passage = (" ".join(text.split()) for text in pair)
             if question and passage:
                 yield question, passage
@@ -154,8 +199,8 @@ def make_training_set(name: str, out: str | Path, data: str | Path | None = None
         return mmarco.prepare(data or mmarco.fetch_mmarco(), out / name)
     chosen = SETS[name]
     if data is None and said.is_file() and file.is_file():
-        facts = json.loads(said.read_text("utf-8"))
-        if facts["revision"] == chosen.revision and facts["sha256"] == files.sha256(file):
+        facts = _facts(said)
+        if facts.get("revision") == chosen.revision and facts["sha256"] == files.sha256(file):
             return facts
     dataset, count = load_published_set(name, data), 0
     said.unlink(missing_ok=True)
@@ -178,6 +223,18 @@ def _command(name: str) -> str:
         " --data FILES" if name in SETS and SETS[name].revision is None else "")
 
 
+def _facts(file: Path) -> dict[str, Any]:
+    """What ``<name>.json`` says of a set that was made; CorpusError if it does not."""
+    facts = read_json(file)
+    languages = facts.get("languages", []) if isinstance(facts, dict) else None
+    if (not isinstance(languages, list) or not all(map(is_language, languages))
+            or not isinstance(facts.get("sha256"), str) or not re.fullmatch("[0-9a-f]+", facts["sha256"])
+            or type(facts.get("groups", 0)) is not int):
+        raise CorpusError([f"{file}: does not say what was made; remove it and make the set again: "
+                           f"{_command(file.stem)}"])
+    return facts
+
+
 def overview(folder: str | Path | None = None) -> pd.DataFrame:
     """The sets as a table: home, licence, the paper's pairs per language and ours, and what to do about those missing.
 
@@ -189,7 +246,7 @@ def overview(folder: str | Path | None = None) -> pd.DataFrame:
     rows = {}
     for name in [*SETS, "mmarco"]:
         file = Path(folder, f"{name}.json") if folder else None
-        facts = json.loads(file.read_text("utf-8")) if file and file.is_file() else {}
+        facts = _facts(file) if file and file.is_file() else {}
         home, revision, licence, get = (
             (mmarco.HOME, mmarco.REVISION, "Apache-2.0; MS MARCO's terms: research, not commercial", "")
             if name == "mmarco" else (SETS[name].home, SETS[name].revision, SETS[name].licence, SETS[name].get))
@@ -219,6 +276,8 @@ def resolve(data: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     ------
     FileNotFoundError
         Names every set that is missing, and the command that makes it.
+    CorpusError
+        If what stands beside a set does not say what it is.
     """
     def found(entry: dict[str, Any]) -> dict[str, Any] | None:
         name = entry.get("name")
@@ -229,7 +288,7 @@ def resolve(data: dict[str, Any], folder: str | Path) -> dict[str, Any]:
             missing.append(name)
             return None
         kind, file = ("mmarco", name) if name == "mmarco" else ("groups", f"{name}.jsonl.gz")
-        return {"format": kind, "name": name, "file": file, "sha256": json.loads(said.read_text("utf-8"))["sha256"]}
+        return {"format": kind, "name": name, "file": file, "sha256": _facts(said)["sha256"]}
 
     missing = []
     training = [entry for entry in map(found, data["training"]) if entry]
@@ -262,8 +321,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in chosen.names:
             facts = make_training_set(name, chosen.out, chosen.data)
             print(f"{name}: {facts['groups']:,} groups")
-    if not chosen.names:
-        print(overview(chosen.out).to_string())
+        if not chosen.names:
+            print(overview(chosen.out).to_string())
 
 
 if __name__ == "__main__":

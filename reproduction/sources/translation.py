@@ -30,8 +30,8 @@ from accelerate.utils import parse_flag_from_env
 from tqdm.auto import tqdm
 
 from hybridlib import encoding, files
-from hybridlib.data import read_groups
-from hybridlib.data.reading import read_lines
+from hybridlib.data import CorpusError, read_groups
+from hybridlib.data.reading import read_json, read_lines
 from hybridlib.errors import one_line_errors
 from reproduction.run.folder import manifest
 from reproduction.sources.articles import LANGUAGES
@@ -168,6 +168,9 @@ def translate_file(path: str | Path, out: str | Path, model: str = MODEL, revisi
     started, path, out = time.monotonic(), Path(path), Path(out)
     if path.resolve() == out.resolve():
         raise ValueError(f"{out}: is the file to translate; choose another name for --out")
+    if out.is_dir():
+        raise IsADirectoryError(f"{out}: a folder; name the file to write")
+    files.check_writable(out.parent)
     read_groups(path, ids="lines")
     records = [record for _, record, _ in read_lines(path)]
     if not any(lacking(record, language) for record in records for language in to):
@@ -208,7 +211,10 @@ def translate_file(path: str | Path, out: str | Path, model: str = MODEL, revisi
 
     translations = {language: {} for language in to}
     for shard in every:
-        found = json.loads(shard.file.read_text("utf-8"))
+        found = read_json(shard.file)
+        if not isinstance(found, list) or len(found) != len(shard.texts):
+            raise CorpusError([f"{shard.file}: not the translations of {len(shard.texts)} texts; remove it and run "
+                               "again"])
         translations[shard.language].update(zip(shard.texts, found, strict=True))
     counts = add_languages(records, translations)
     with files.atomic(out.with_name(f"{out.name}.counts.csv")) as temporary:

@@ -2,6 +2,11 @@
 
 import hashlib
 import json
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -73,3 +78,41 @@ def test_one_run_at_a_time_is_alone_in_a_folder(tmp_path):
     assert list(tmp_path.iterdir()) == [], "no lock is left"
     with files.alone(tmp_path / "run"):
         pass
+
+
+def test_a_second_run_waits_until_the_first_has_ended(tmp_path, capsys):
+    order, said = [], ""
+
+    def second():
+        with files.alone(tmp_path / "run", wait=True):
+            order.append("second")
+            # The first has removed the file that this one has waited at: what it holds must count all the same.
+            with pytest.raises(RunError, match="another run"), files.alone(tmp_path / "run"):
+                pass
+    with ThreadPoolExecutor(1) as pool:
+        with files.alone(tmp_path / "run"):
+            waiting = pool.submit(second)
+            for _ in range(1000):
+                said += capsys.readouterr().err
+                if said:
+                    break
+                time.sleep(0.01)
+            time.sleep(0.2)
+            order.append("first")
+        waiting.result(20)
+    assert said == f"{tmp_path / 'run'}: another run is at work in it; waiting until it has ended\n"
+    assert order == ["first", "second"] and list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_killed_run_is_free(tmp_path):
+    def killed():
+        with files.alone(tmp_path / "run"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    process = multiprocessing.get_context("fork").Process(target=killed)
+    process.start()
+    process.join(20)
+    assert process.exitcode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == [".run.lock"], "the case leaves no lock"
+    with files.alone(tmp_path / "run"):
+        pass
+    assert list(tmp_path.iterdir()) == []

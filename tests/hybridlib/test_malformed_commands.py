@@ -2,7 +2,7 @@
 
 import pytest
 
-from hybridlib import cli, encoding
+from hybridlib import cli
 
 
 @pytest.fixture
@@ -31,7 +31,6 @@ FILES = ["--queries", "queries.jsonl", "--corpus", "corpus.jsonl", "--qrels", "q
 
 @pytest.mark.parametrize(("arguments", "reason"), [
     ([], "the following arguments are required: --model"), (["--model", "x"], "one of the arguments --test-set"),
-    (["--model", "x", "--test-set", ""], "no test set '': there are"),
     (["--model", "x", "--test-set", "a\x00b"], "no test set"),
     (["--model", "x", "--test-set", "./nowhere"], "queries.jsonl: no such file"),
     (["--model", "x", "--test-set", "queries.jsonl"], "queries.jsonl/queries.jsonl: no such file"),
@@ -40,8 +39,7 @@ FILES = ["--queries", "queries.jsonl", "--corpus", "corpus.jsonl", "--qrels", "q
     (["--model", "x", "--queries", "nowhere", *FILES[2:]], "nowhere: no such file"),
     (["--model", "x", "--queries", "", *FILES[2:]], ".: not a file"),
     (["--model", "x", *FILES[:2], "--corpus", ".", *FILES[4:]], ".: not a file"),
-    (["--model", "x", *FILES[:4], "--qrels", "corpus.jsonl"], "corpus.jsonl:"),
-    (["--model", "x", *FILES[:4], "--qrels", "a\x00b"], "no such file"),
+    (["--model", "x", *FILES[:4], "--qrels", "queries.jsonl"], "queries.jsonl:"),
     (["--model", "", "--test-set", "."], "the name of a model is empty"),
     (["--model", "./nowhere", "--test-set", "."], "nowhere: not a SentenceTransformer folder"),
     (["--model", "./queries.jsonl", "--test-set", "."], "queries.jsonl: not a SentenceTransformer folder"),
@@ -66,7 +64,7 @@ GIVEN = {"--model": "x", "--corpus": "corpus.jsonl", "--out": "out"}
 @pytest.mark.parametrize(("changes", "reason"), [
     ({"--out": None}, "the following arguments are required: --out"), ({"--model": ""}, "the name of a model is empty"),
     ({"--model": "./nowhere"}, "not a SentenceTransformer folder"), ({"--corpus": "nowhere"}, "nowhere: no such file"),
-    ({"--corpus": "."}, ".: not a file"), ({"--corpus": ""}, ".: not a file"), ({"--corpus": "a\x00b"}, "no such file"),
+    ({"--corpus": "."}, ".: not a file"), ({"--corpus": ""}, ".: not a file"),
     ({"--corpus": "qrels.tsv"}, "qrels.tsv:1: not JSON"), ({"--out": "queries.jsonl"}, "is there already"),
     ({"--out": ""}, "is there already"), ({"--out": "/dev/null/x"}, "cannot be written"),
     ({"--out": "queries.jsonl/x"}, "queries.jsonl is a file"), ({"--strength": "2"}, "has to be from 0 to 1"),
@@ -85,11 +83,3 @@ def test_debias(folder, monkeypatch, capsys, changes, reason):
     words = [word for name, value in (GIVEN | changes).items() if value is not None for word in (name, value)]
     assert reason in ended(["debias", *words], capsys)
     assert sorted(folder.rglob("*")) == before
-
-
-@pytest.mark.parametrize("command", ["evaluate", "debias"])
-def test_a_folder_that_can_have_no_name_is_refused_before_any_work(folder, monkeypatch, capsys, command):
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(encoding, "load", lambda *_: pytest.fail("the model was read"))
-    words = {"evaluate": ["--test-set", "."], "debias": ["--corpus", "corpus.jsonl"]}[command]
-    assert "null" in ended([command, "--model", "x", "--out", "a\x00b", *words], capsys)
