@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from hybridlib.errors import RunError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Of a full disk only Python's own writers say it with a number: safetensors, torch, numpy and shutil say it in words.
@@ -129,8 +132,19 @@ def write_json(path: str | Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
+def save_array(path: str | Path, array: "np.ndarray") -> None:
+    """Write what `numpy.save` writes, atomically; that is silent where the disk has no room for the last bytes."""
+    from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
+
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        write_array_header_1_0(file, header_data_from_array_1_0(array))
+        file.write(array.tobytes("A"))
+
+
 def check_writable(folder: str | Path) -> None:
     """Raise OSError unless files can be written to a folder, there or not yet; for before the work."""
+    if "\0" in str(folder):
+        raise OSError(f"{str(folder)!r}: cannot be written, a name holds no null character")
     place = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise OSError(f"{folder}: cannot be written, {place} is {'read-only' if place.is_dir() else 'a file'}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData
 from sentence_transformers.base.model_card import generate_model_card
 
+from hybridlib import files
 from hybridlib.errors import one_line_errors
 from reproduction.findings import tables
 from reproduction.run import Store, System
@@ -93,8 +94,8 @@ def write(store: Store, system: System, seed: int, folder: str | Path) -> Path:
 
     Raises
     ------
-    ValueError, FileExistsError, FileNotFoundError
-        If the system is no training run, the folder is there, or the run is not.
+    ValueError, FileExistsError, FileNotFoundError, OSError
+        If the system is no training run, the folder is there, the run is not, or there is no room.
     """
     folder, run = Path(folder), store.run_folder(system, seed)
     if not system.is_trained or system.remedy:
@@ -106,10 +107,14 @@ def write(store: Store, system: System, seed: int, folder: str | Path) -> Path:
     card = _card(folder.name, store.preset.name, run, results)
     model = SentenceTransformer(str(run / "model"), device="cpu", model_card_data=card, local_files_only=True)
     temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(run / "model", temporary)
-    (temporary / "README.md").write_text(generate_model_card(model), "utf-8")
-    temporary.rename(folder)
+    shutil.rmtree(temporary, ignore_errors=True)  # of one that was killed
+    try:
+        with files.room(folder):
+            shutil.copytree(run / "model", temporary)
+            (temporary / "README.md").write_text(generate_model_card(model), "utf-8")
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

@@ -54,6 +54,8 @@ def weights_fingerprint(model: SentenceTransformer) -> str:
 def claim_folder(folder: str | Path, settings: dict[str, Any]) -> None:
     """Make a folder the place of an encoded corpus, or find it to be the place of this one already.
 
+    For a run that is alone in it (`hybridlib.files.alone`): what killed ones have left half-written is removed.
+
     Parameters
     ----------
     folder : path
@@ -67,6 +69,7 @@ def claim_folder(folder: str | Path, settings: dict[str, Any]) -> None:
     """
     folder = Path(folder)
     file = folder / "settings.json"
+    files.sweep(folder)
     found = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     if files.key(found) == files.key(settings):
         return
@@ -140,9 +143,7 @@ def encode_corpus(folder: str | Path, passages: Iterable[tuple[str, str]], encod
                 raise ValueError(f"{folder}: the corpus ended within shard {number} of {len(shards)}; it has changed")
             with files.atomic(docids) as temporary:
                 temporary.write_bytes("".join(f"{docid}\n" for docid, _ in shard).encode())
-            vectors = encode([text for _, text in shard]).astype(np.float16)
-            with files.atomic(embeddings) as temporary, open(temporary, "wb") as file:
-                np.save(file, vectors)
+            files.save_array(embeddings, encode([text for _, text in shard]).astype(np.float16))
             progress.update()
         progress.close()
     state.wait_for_everyone()

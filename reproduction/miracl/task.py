@@ -39,7 +39,7 @@ from reproduction.miracl.collection import (
     read_release,
     survey,
 )
-from reproduction.run.folder import manifest
+from reproduction.run.folder import alone, manifest
 
 MEASURES = (nDCG @ 10, R @ 100)
 DEPTH = 100
@@ -143,6 +143,7 @@ def _prepare(chosen: argparse.Namespace, model: SentenceTransformer, precision: 
         collections = [read_release(folder, language) for language in chosen.languages]
     if not state.is_main_process:
         return collections, []
+    files.sweep(chosen.out)
     encoder = {"weights": search.weights_fingerprint(model), "max_length": model.max_seq_length, "precision": precision,
                "passage_prompt": prompts.passage, "shard": search.SHARD_PASSAGES}
     surveys = [survey(collection) for collection in collections]
@@ -163,12 +164,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of embeddings, runs and results")
     parser.add_argument("--hard-negatives", action="store_true", help="search mteb's pool of hard negatives instead")
     chosen = parser.parse_args(arguments)
+    chosen.languages = list(dict.fromkeys(chosen.languages))
     started = time.monotonic()
     # Several processes without a GPU see each other only if told that they are on the processor. One that is done
     # with its shards waits for the others, however long they take.
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
     state = PartialState(cpu=cpu, timeout=timedelta(weeks=1))
-    with one_line_errors(), state.main_process_first():
+    with one_line_errors():
+        files.check_writable(chosen.out)
+        with alone(chosen.out):
+            _run(chosen, state, started)
+
+
+def _run(chosen: argparse.Namespace, state: PartialState, started: float) -> None:
+    """Encode, search and score, alone in the folder."""
+    with state.main_process_first():
         model, source = encoding.load(chosen.model)
         prompts = encoding.Prompts.of(model)
         dtype = torch.bfloat16 if encoding.in_bfloat16("auto", state.device) else torch.float32

@@ -13,11 +13,17 @@ import resource
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
+from hybridlib import files
+from hybridlib.errors import RunError
 from hybridlib.files import key
 from reproduction.workspace import ROOT
 
@@ -30,15 +36,53 @@ def is_complete(folder: str | Path, settings: dict[str, Any]) -> bool:
     return file.is_file() and key(json.loads(file.read_text("utf-8"))) == key(settings)
 
 
+@contextmanager
+def alone(folder: str | Path) -> Iterator[None]:
+    """`hybridlib.files.alone` for all processes of a run: the first one holds the lock, and all hear of a refusal.
+
+    Raises
+    ------
+    RunError, OSError
+        In every process, if another run is at work in the folder or the lock cannot be made.
+    """
+    with ExitStack() as stack:
+        refused: list[Exception | None] = [None]
+        if PartialState().is_main_process:
+            try:
+                stack.enter_context(files.alone(folder))
+            except (RunError, OSError) as error:
+                refused = [error]
+        broadcast_object_list(refused)
+        if refused[0]:
+            raise refused[0]
+        yield
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def is_settled(folder: str | Path) -> bool:
+    """Whether no publication was killed half-way: then `settle` has nothing to do."""
+    return not _old(Path(folder)).exists()
+
+
+def settle(folder: str | Path) -> None:
+    """After a publication that was killed: what stood there before gets its name back, or goes if another has it."""
+    folder = Path(folder)
+    if not folder.exists() and not is_settled(folder):
+        _old(folder).rename(folder)
+    shutil.rmtree(_old(folder), ignore_errors=True)
+
+
 def publish(temporary: str | Path, folder: str | Path) -> None:
     """Give a finished temporary run folder its final name, in place of what stood there."""
     folder = Path(folder)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    settle(folder)
     if folder.exists():
-        folder.rename(old)
+        folder.rename(_old(folder))
     Path(temporary).rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    settle(folder)
 
 
 def manifest(started: float, **facts: Any) -> dict[str, Any]:

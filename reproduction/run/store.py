@@ -24,6 +24,7 @@ from reproduction.run.remedies import SIDES, SideMeans, apply_remedy, needs_trai
 from reproduction.run.system import SYSTEMS, System
 from reproduction.workspace import Workspace
 
+MEANS_GROUPS = 200  # training groups behind a mean embedding
 Run = tuple[System, int]  # a system and its training seed; NO_SEED for what is not trained here
 
 
@@ -73,9 +74,11 @@ class Store:
     def _check_is_there(self, system: System, seed: int) -> None:
         place, choices = self.run_folder(system, seed), self.preset.choices(system, seed)
         if not system.is_trained and not folder.is_complete(place, choices):
-            shutil.rmtree(place, ignore_errors=True)
-            place.mkdir(parents=True)
-            files.write_json(place / "settings.json", choices)
+            with files.alone(self.folder, wait=True):
+                if not folder.is_complete(place, choices):
+                    shutil.rmtree(place, ignore_errors=True)
+                    place.mkdir(parents=True)
+                    files.write_json(place / "settings.json", choices)
         if not folder.is_complete(place, choices):
             raise FileNotFoundError(f"{place}: no run with the settings of preset {self.preset.name!r}; train it first "
                                     f"(notebooks 02 to 04, or `make reproduce PRESET={self.preset.name}`)")
@@ -84,7 +87,7 @@ class Store:
         """Evaluate systems on all test sets of the preset, as far as that is not done yet.
 
         Those of the preset's own encoder are evaluated together. Each run folder gets ``ranks.<test set>.parquet`` and
-        ``embeddings.<test set>.safetensors``.
+        ``embeddings.<test set>.safetensors``. Where another process evaluates or ranks in the same store, this waits.
 
         Raises
         ------
@@ -97,9 +100,12 @@ class Store:
         own = [run for run in runs if not run[0].encoder]
         for test_set in self.test_sets.values():
             for group in [own, *([run] for run in runs if run not in own)]:
-                missing = [run for run in group if not self._is_evaluated(*run, test_set.name)]
-                if missing:
-                    self._evaluate(missing, test_set)
+                if all(self._is_evaluated(*run, test_set.name) for run in group):
+                    continue
+                with files.alone(self.folder, wait=True):
+                    missing = [run for run in group if not self._is_evaluated(*run, test_set.name)]
+                    if missing:
+                        self._evaluate(missing, test_set)
 
     def _model_fingerprint(self, system: System, seed: int) -> str | None:
         """What is in the folder of a trained model; of other encoders the settings say it."""
@@ -147,10 +153,13 @@ class Store:
 
     def _evaluate(self, runs: Sequence[Run], test_set: TestSet) -> None:
         started = time.monotonic()
+        # Taken before the models are read: should a run be trained anew meanwhile, its facts will not fit its model.
+        fingerprints = [self._model_fingerprint(*run) for run in runs]
         siblings, sources, prompts = self._load_together(runs)
         embeddings, counts = embed(siblings, test_set, prompts)
-        for run, (queries, candidates), source in zip(runs, embeddings, sources, strict=True):
+        for run, (queries, candidates), source, model in zip(runs, embeddings, sources, fingerprints, strict=True):
             place = self.run_folder(*run)
+            files.sweep(place)
             # What was made of another model that stood here goes first.
             for file in place.glob(f"ranks.{test_set.name}.*parquet"):
                 file.unlink()
@@ -159,7 +168,7 @@ class Store:
                 save_file({"queries": queries, "candidates": candidates}, temporary)
             files.write_json(self._facts_file(*run, test_set.name), folder.manifest(
                 started, **about(source, prompts, siblings.dtype, self.workspace.device, counts), encoded=counts,
-                evaluated_together=len(runs), model=self._model_fingerprint(*run)))
+                evaluated_together=len(runs), model=model))
             with files.atomic(folder.ranks_file(place, test_set.name)) as temporary:
                 table.to_parquet(temporary, index=False)
 
@@ -187,22 +196,29 @@ class Store:
         if system.remedy:
             file = file.with_name(f"{file.stem}.{system.remedy}.parquet")
             if not file.is_file():
-                means = self.training_means([(system, seed)])[0] if needs_training_means(system.remedy) else None
-                embeddings = apply_remedy(system.remedy, *self.embeddings(system, seed, name),
-                                          self.test_sets[name], means)
-                with files.atomic(file) as temporary:
-                    rank_test_set(self.test_sets[name], *embeddings).to_parquet(temporary, index=False)
+                # Alone, so that nobody evaluates another model here between the reading and the writing.
+                with files.alone(self.folder, wait=True):
+                    means = None
+                    if needs_training_means(system.remedy):
+                        self._write_means([(system, seed)], MEANS_GROUPS)
+                        means = self._read_means(system, seed)
+                    embeddings = apply_remedy(system.remedy, *self._read_embeddings(system, seed, name),
+                                              self.test_sets[name], means)
+                    with files.atomic(file) as temporary:
+                        rank_test_set(self.test_sets[name], *embeddings).to_parquet(temporary, index=False)
         return _as_of_today(pd.read_parquet(file))
 
     def embeddings(self, system: System, seed: int = NO_SEED, test_set: str | None = None,
                    ) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings of a system on a test set before any remedy: ``(queries, candidates)``."""
         self.evaluate([(system, seed)])
-        found = load_file(self.run_folder(system, seed)
-                          / f"embeddings.{test_set or self.preset.test_set.name}.safetensors")
+        return self._read_embeddings(system, seed, test_set or self.preset.test_set.name)
+
+    def _read_embeddings(self, system: System, seed: int, test_set: str) -> tuple[np.ndarray, np.ndarray]:
+        found = load_file(self.run_folder(system, seed) / f"embeddings.{test_set}.safetensors")
         return found["queries"], found["candidates"]
 
-    def training_means(self, runs: Sequence[Run], groups: int = 200) -> list[SideMeans]:
+    def training_means(self, runs: Sequence[Run], groups: int = MEANS_GROUPS) -> list[SideMeans]:
         """Mean embedding of training texts per language, apart for queries and passages, computed if not there yet.
 
         Parameters
@@ -218,25 +234,41 @@ class Store:
         """
         for run in runs:
             self._check_is_there(*run)
-        means_files = [self.run_folder(*run) / "training_means.safetensors" for run in runs]
-        missing = [(run, file) for run, file in zip(runs, means_files, strict=True)
-                   if _made_of(file) != (self._model_fingerprint(*run) or "")]
-        if missing:
-            texts = training_texts(self.preset.training_sets, self.preset.languages, groups)
-            siblings, _, prompts = self._load_together([run for run, _ in missing])
-            tables: list[dict[str, np.ndarray]] = [{} for _ in missing]
-            for side, prompt, role in (("queries", prompts.query, "query"),
-                                       ("candidates", prompts.passage, "document")):
-                every, _ = encoding.encode_all(
-                    siblings, texts[side]["text"].tolist(), prompt, description=f"training {side}", role=role)
-                for table, embeddings in zip(tables, every, strict=True):
-                    for language, rows in texts[side].groupby("language").indices.items():
-                        table[f"{side} {language}"] = embeddings[rows].mean(0)
-            for table, (run, file) in zip(tables, missing, strict=True):
-                with files.atomic(file) as temporary:
-                    save_file(table, temporary, {"model": self._model_fingerprint(*run) or ""})
-        return [{side: {name.split()[1]: mean for name, mean in table.items() if name.startswith(side)}
-                 for side in SIDES} for table in map(load_file, means_files)]
+        if self._without_means(runs):
+            with files.alone(self.folder, wait=True):
+                self._write_means(runs, groups)
+        return [self._read_means(*run) for run in runs]
+
+    def _means_file(self, system: System, seed: int) -> Path:
+        return self.run_folder(system, seed) / "training_means.safetensors"
+
+    def _read_means(self, system: System, seed: int) -> SideMeans:
+        table = load_file(self._means_file(system, seed))
+        return {side: {name.split()[1]: mean for name, mean in table.items() if name.startswith(side)}
+                for side in SIDES}
+
+    def _without_means(self, runs: Sequence[Run]) -> list[tuple[Run, str]]:
+        """Those without means of their present model, each with the fingerprint of that model."""
+        made_of = [(run, self._model_fingerprint(*run) or "") for run in runs]
+        return [(run, model) for run, model in made_of if _made_of(self._means_file(*run)) != model]
+
+    def _write_means(self, runs: Sequence[Run], groups: int) -> None:
+        """For who is alone in the folder: write those means that are not there yet."""
+        missing = self._without_means(runs)
+        if not missing:
+            return
+        texts = training_texts(self.preset.training_sets, self.preset.languages, groups)
+        siblings, _, prompts = self._load_together([run for run, _ in missing])
+        tables: list[dict[str, np.ndarray]] = [{} for _ in missing]
+        for side, prompt, role in (("queries", prompts.query, "query"), ("candidates", prompts.passage, "document")):
+            every, _ = encoding.encode_all(
+                siblings, texts[side]["text"].tolist(), prompt, description=f"training {side}", role=role)
+            for table, embeddings in zip(tables, every, strict=True):
+                for language, rows in texts[side].groupby("language").indices.items():
+                    table[f"{side} {language}"] = embeddings[rows].mean(0)
+        for table, (run, model) in zip(tables, missing, strict=True):
+            with files.atomic(self._means_file(*run)) as temporary:
+                save_file(table, temporary, {"model": model})
 
     def results(self, seeds: Sequence[int], test_set: str | None = None, systems: Sequence[System] = SYSTEMS,
                 ) -> pd.DataFrame:

@@ -45,6 +45,15 @@ class _Finite(TrainerCallback):
                                "temperature, or precision: fp32")
 
 
+class _Trainer(LanguageBatchTrainer):
+    """Its checkpoints are whole when the first process has written the trainer's state, their last file."""
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # Each process writes its own; else the first might be killed when it is done and another is not.
+        self.accelerator.wait_for_everyone()
+
+
 def sampler_of(settings: TrainingSettings, corpora: Sequence[ParallelCorpus]) -> LanguageBatchSampler:
     """The batch sampler that a run with these settings draws from."""
     return LanguageBatchSampler(
@@ -75,8 +84,13 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
 
 def _last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint under ``folder``; None without one. The trainer writes its state last."""
-    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")
-             if state.read_text("utf-8").rstrip().endswith("}")]
+    def is_whole(state: Path) -> bool:
+        try:
+            json.loads(state.read_text("utf-8"))
+            return True
+        except ValueError:
+            return False
+    whole = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json") if is_whole(state)]
     return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
@@ -92,7 +106,7 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
     Parameters
     ----------
     folder : path
-        The run folder; ``.<name>.tmp`` beside it is used until the run is whole.
+        The run folder; ``.<name>.tmp`` beside it is used until the run is whole, and ``.<name>.lock`` is held.
     settings : TrainingSettings
         Written to ``settings.json``. The teacher of a distillation is the encoder that training starts from.
     corpora : list of ParallelCorpus
@@ -113,10 +127,11 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
     ------
     ValueError, RunError, OSError
         If the batch cannot be cut into equal slices; if the device is not there; if an unfinished run was begun in
-        another precision, or is not seen by every process; if the disk is too full for the checkpoints.
+        another precision, or is not seen by every process; if another run is at work in the folder; if the disk is
+        too full for the checkpoints.
     """
     folder, choices = Path(folder), settings.as_dict()
-    if run_folder.is_complete(folder, choices):
+    if run_folder.is_complete(folder, choices) and run_folder.is_settled(folder):
         return folder
     processes = int(os.environ.get("WORLD_SIZE", 1))
     check_device(device, processes)
@@ -150,40 +165,61 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
         metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=1, logging_first_step=True,
         report_to="none", disable_tqdm=True, logging_nan_inf_filter=False, dataloader_pin_memory=device != "cpu",
         restore_callback_states_from_checkpoint=True)  # else a resumed run would count its patience anew
-    precision, begun = "bf16" if bf16 else "fp32", temporary / "begun.json"
-    with arguments.main_process_first(local=False):
-        # Without the file it was killed while it was published, when its checkpoints were gone.
-        if arguments.process_index == 0 and not (run_folder.is_complete(temporary, choices) and begun.is_file()):
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            files.write_json(begun, {"precision": precision})
-            files.write_json(temporary / "settings.json", choices)
-    if not run_folder.is_complete(temporary, choices):
-        raise RunError(f"{temporary} was made by the first process and is not seen by process "
+    precision = "bf16" if bf16 else "fp32"
+    with run_folder.alone(folder), files.room(temporary):
+        with arguments.main_process_first(local=False):
+            if arguments.process_index == 0:
+                _prepare(folder, temporary, choices, precision)
+        if run_folder.is_complete(folder, choices):
+            return folder
+        if not run_folder.is_complete(temporary, choices):
+            raise RunError(f"{temporary} was made by the first process and is not seen by process "
                            f"{arguments.process_index}: several machines need one shared filesystem")
-    before = json.loads(begun.read_text("utf-8"))["precision"]
-    if before != precision:
-        raise RunError(f"{temporary} was begun in {before} and would go on in {precision} here ({device}): go on "
+        before = json.loads((temporary / "begun.json").read_text("utf-8"))["precision"]
+        if before != precision:
+            raise RunError(f"{temporary} was begun in {before} and would go on in {precision} here ({device}): go on "
                            "where it was begun, or remove the folder to start anew")
-    check_room(temporary, model, trained, shutil.disk_usage(temporary).free)
-    trainer = LanguageBatchTrainer(
-        model=model, args=arguments, sampler=sampler, eval_dataset=selection,
-        loss=_loss_of(settings, model, corpora, processes), selection_loss=info_nce(model, settings.temperature),
-        callbacks=[_Finite(folder.name), Progress(folder.name), EarlyStoppingCallback(settings.patience), *callbacks])
-    trainer.remove_callback(PrinterCallback)
-    checkpoint = _last_checkpoint(checkpoints)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        check_room(temporary, model, trained, shutil.disk_usage(temporary).free)
+        trainer = _Trainer(
+            model=model, args=arguments, sampler=sampler, eval_dataset=selection,
+            loss=_loss_of(settings, model, corpora, processes), selection_loss=info_nce(model, settings.temperature),
+            callbacks=[_Finite(folder.name), Progress(folder.name), EarlyStoppingCallback(settings.patience),
+                       *callbacks])
+        trainer.remove_callback(PrinterCallback)
+        checkpoint = _last_checkpoint(checkpoints)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
-    # The trainer only logs an error when it cannot load the best checkpoint: make sure that this is it.
-    if arguments.process_index == 0:
-        best = SentenceTransformer(trainer.state.best_model_checkpoint, device="cpu").state_dict()
-        if not all(torch.equal(value.cpu(), best[name]) for name, value in trainer.model.state_dict().items()):
-            raise RuntimeError(f"{folder.name}: the model is not that of the best checkpoint, "
-                               f"{trainer.state.best_model_checkpoint}; train again to go on from the last one")
-        _publish(folder, temporary, trainer, started, encoder=source, device=device, processes=processes,
-                 precision=precision, trained_parameters=trained, max_tokens=max_tokens)
-    trainer.accelerator.wait_for_everyone()
+        # The trainer only logs an error when it cannot load the best checkpoint: make sure that this is it.
+        if arguments.process_index == 0:
+            best = SentenceTransformer(trainer.state.best_model_checkpoint, device="cpu").state_dict()
+            if not all(torch.equal(value.cpu(), best[name]) for name, value in trainer.model.state_dict().items()):
+                raise RuntimeError(f"{folder.name}: the model is not that of the best checkpoint, "
+                                   f"{trainer.state.best_model_checkpoint}; train again to go on from the last one")
+            _write(temporary, trainer, started, encoder=source, device=device, processes=processes,
+                   precision=precision, trained_parameters=trained, max_tokens=max_tokens)
+            _publish(temporary, folder)
+        trainer.accelerator.wait_for_everyone()
     return folder
+
+
+def _prepare(folder: Path, temporary: Path, choices: dict[str, object], precision: str) -> None:
+    """Put right what a killed run has left, and make the temporary folder if there is none to go on with."""
+    run_folder.settle(folder)
+    if run_folder.is_complete(folder, choices):
+        return
+    begun = temporary / "begun.json"
+    mine = run_folder.is_complete(temporary, choices)
+    if mine and (temporary / "manifest.json").is_file():
+        _publish(temporary, folder)
+    elif not (mine and begun.is_file()):
+        # Its settings go first: what is half removed must never be taken for a run to go on with.
+        (temporary / "settings.json").unlink(missing_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        files.write_json(begun, {"precision": precision})
+        files.write_json(temporary / "settings.json", choices)
+    else:
+        files.sweep(temporary)
 
 
 def check_room(temporary: Path, model: SentenceTransformer, trained: int, free: int) -> None:
@@ -211,8 +247,8 @@ def check_room(temporary: Path, model: SentenceTransformer, trained: int, free: 
                       f"its checkpoints, of which {weights / 1e9:.1f} GB stay: make room and start again")
 
 
-def _publish(folder: Path, temporary: Path, trainer: LanguageBatchTrainer, started: float, **facts: object) -> None:
-    """Write what a run leaves, and give its folder its name."""
+def _write(temporary: Path, trainer: LanguageBatchTrainer, started: float, **facts: object) -> None:
+    """Write what a run leaves; the manifest last, which says that all is there."""
     history = pd.DataFrame(trainer.state.log_history)
     losses = history.loc[history["loss"].notna(), ["step", "loss", "learning_rate"]]
     losses = losses.merge(history.loc[history["eval_loss"].notna(), ["step", "eval_loss"]]
@@ -221,12 +257,18 @@ def _publish(folder: Path, temporary: Path, trainer: LanguageBatchTrainer, start
     losses.to_csv(temporary / "losses.csv", index=False)
     # Training cuts shorter than it has to, to be fast; whoever loads the model is to have the whole of a text.
     trainer.model.max_seq_length = facts["max_tokens"]
+    shutil.rmtree(temporary / "model", ignore_errors=True)  # half of it, of a run that was killed here
     trainer.model.float().cpu().save(str(temporary / "model"), create_model_card=False)
     files.write_json(temporary / "manifest.json", run_folder.manifest(
         started, **facts, steps_run=int(losses["step"].max()), best_step=_best_step(trainer.state),
         best_validation_loss=trainer.state.best_metric))
-    (temporary / "begun.json").unlink()
-    shutil.rmtree(temporary / "checkpoints")
+
+
+def _publish(temporary: Path, folder: Path) -> None:
+    """Remove what only an unfinished run needs, and give the folder its name."""
+    files.sweep(temporary)
+    (temporary / "begun.json").unlink(missing_ok=True)
+    shutil.rmtree(temporary / "checkpoints", ignore_errors=True)
     run_folder.publish(temporary, folder)
 
 

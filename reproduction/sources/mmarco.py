@@ -85,8 +85,7 @@ def _write_texts(path, target):
         repeated = next((int(i) for i in ids[kept] if (ids == i).sum() > 1), "below 0")
         target.unlink()
         raise CorpusError([f"{path}: field 'id': {repeated} stands twice or is no id"])
-    with files.atomic(_rows_of(target)) as temporary, open(temporary, "wb") as file:
-        np.save(file, rows)
+    files.save_array(_rows_of(target), rows)
     return {"texts": count, "empty": empty}
 
 
@@ -98,7 +97,8 @@ def _write_triples(path, target):
     count = 0
     with files.atomic(target) as temporary, open(temporary, "wb") as file:
         for batch in _batches(path, dict.fromkeys(PARTS, pa.int32())):
-            np.stack([batch[part].to_numpy() for part in PARTS], axis=1).astype("<i4").tofile(file)
+            # Not by tofile, which is silent where the disk is full.
+            file.write(np.stack([batch[part].to_numpy() for part in PARTS], axis=1).astype("<i4").tobytes())
             count += len(batch)
     if not count:
         raise CorpusError([f"{path}: no triples"])

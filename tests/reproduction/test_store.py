@@ -8,6 +8,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from test_explore import toy_store
+from test_interrupted import begin, end, limited
 
 from hybridlib.evaluation import NO_SEED
 from reproduction.run import HYBRID, UNTRAINED, XX, System
@@ -80,3 +81,25 @@ def test_results_say_what_each_row_is_of(store):
     assert described == [["untrained", "untrained", "", NO_SEED],
                          ["X-X + centring-corpus", "X-X", "centring-corpus", 0]]
     assert len(results) == 2 * 10 * 11
+
+
+def test_without_room_nothing_half_has_a_name(store, tmp_path):
+    whole = store.ranks(XX, 0)
+    run, report = store.run_folder(XX, 0), tmp_path / "report"
+    page = store.report(XX, 0).write(report).read_bytes()
+    made = run / "embeddings.toy.safetensors", run / "ranks.toy.parquet", report / "report.html"
+    for size in [path.stat().st_size for path in made]:
+        for other in (*run.glob("*.toy.*"), *report.iterdir()):
+            other.unlink()
+
+        def work():
+            store.ranks(XX, 0)
+            store.report(XX, 0).write(report)
+        assert end(begin(limited(work, size - 1), 1, tmp_path / "said")) == [1]
+        said = (tmp_path / "said.0.txt").read_text()
+        there = [path for path in (*run.iterdir(), *report.iterdir()) if path.is_file()]
+        assert not [path for path in there if path.stat().st_size >= size or path.name.endswith(".tmp")]
+        [named] = [path for path in made if f"OSError: {path}: cannot be written, there is no room" in said]
+        assert not named.exists()
+        pd.testing.assert_frame_equal(store.ranks(XX, 0), whole)
+    assert store.report(XX, 0).write(report).read_bytes() == page

@@ -195,12 +195,15 @@ def test_a_disk_that_is_too_full_stops(tmp_path, tiny_settings):
         training.check_room(tmp_path, model, 1000, free=needed - 1)
 
 
-def test_a_run_that_was_killed_while_it_was_published_is_trained_anew(tmp_path, tiny_settings, complete_corpus,
-                                                                     selection):
+def test_a_run_that_was_killed_while_it_was_published_gets_its_name_and_is_not_trained_again(
+        tmp_path, tiny_settings, complete_corpus, selection):
     train(tmp_path / "run", tiny_settings, complete_corpus, selection)
     (tmp_path / "run").rename(tmp_path / ".run.tmp")  # whole, without its checkpoints, and not yet renamed
-    losses = pd.read_csv(train(tmp_path / "run", tiny_settings, complete_corpus, selection) / "losses.csv")
-    assert losses["step"].tolist() == list(range(1, 13))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / ".run.tmp").iterdir()}
+    train(tmp_path / "run", tiny_settings, complete_corpus, selection)
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == {
+        path.name: time for path, time in before.items()}
+    assert not (tmp_path / ".run.tmp").exists()
 
 
 class Spoil(TrainerCallback):
