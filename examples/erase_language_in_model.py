@@ -2,8 +2,8 @@
 
     python examples/erase_language_in_model.py
 
-The folder that is written is a plain sentence-transformers model; whoever loads it needs nothing of this package. The
-same from the command line::
+The folder that is written is a plain sentence-transformers model; whoever loads it needs nothing of this package. Much
+the same from the command line, which fits on four fifths and looks at the rest::
 
     hybridlib debias --model multilingual-e5-small --corpus examples/data/corpus.jsonl --out erased
 """

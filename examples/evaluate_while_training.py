@@ -31,7 +31,7 @@ def main() -> None:
     # To keep the best checkpoint: load_best_model_at_end=True, metric_for_best_model=evaluator.primary_metric.
     evaluator = hl.LanguageBiasEvaluator(test_set)
     arguments = SentenceTransformerTrainingArguments(
-        str(OUT), batch_sampler=hl.language_batches("X-Y"), max_steps=4, per_device_train_batch_size=8,
+        str(OUT), batch_sampler=hl.language_batches("X-Y"), max_steps=4, per_device_train_batch_size=4,
         learning_rate=2e-5, eval_strategy="steps", eval_steps=2, save_strategy="no", report_to="none", seed=0,
         prompts={"query": "query: ", "passage": "passage: "})
     # Questions and answers that are tested are no training set: a real one is other texts.

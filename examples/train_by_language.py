@@ -28,7 +28,7 @@ def main() -> None:
     print(f"{len(pairs)} pairs in {', '.join(pairs.languages)}, the second of them {pairs[1]}")
     arguments = SentenceTransformerTrainingArguments(
         str(OUT / "checkpoints"), batch_sampler=hl.language_batches("Hybrid", alpha=0.5), max_steps=4,
-        per_device_train_batch_size=8, learning_rate=2e-5, logging_steps=1, save_strategy="no", report_to="none",
+        per_device_train_batch_size=4, learning_rate=2e-5, logging_steps=1, save_strategy="no", report_to="none",
         seed=0, prompts={"query": "query: ", "passage": "passage: "})
     SentenceTransformerTrainer(
         model=model, args=arguments, train_dataset=pairs, loss=MultipleNegativesRankingLoss(model, scale=100)).train()

@@ -49,9 +49,9 @@ def run(chosen: argparse.Namespace) -> None:
 
     from hybridlib import encoding
     from hybridlib.data import read_corpus
-    from hybridlib.debiasing import LanguageErasure, check_counts, dial
+    from hybridlib.debiasing import LEAST, LanguageErasure, check_counts, check_model, dial
     from hybridlib.devices import check_device
-    from hybridlib.files import check_writable
+    from hybridlib.files import check_writable, room
 
     # All that can be wrong without reading a text comes first.
     if (chosen.queries is None) != (chosen.qrels is None):
@@ -65,23 +65,24 @@ def run(chosen: argparse.Namespace) -> None:
         raise FileExistsError(f"{chosen.out}: is there already; name a folder that is not, or remove it")
     check_writable(chosen.out)
     corpus = read_corpus(chosen.corpus)[["language", "text"]].drop_duplicates(ignore_index=True)
-    fitted, held_out = _parts(corpus)
+    fitted, held_out = _parts(corpus, LEAST)
     check_counts(fitted["language"].value_counts(sort=False).to_dict())
     test_set = _test_set(chosen)
 
     model, source = encoding.load(chosen.model)
     model = model.to(chosen.device)
+    check_model(model)
     prompts = encoding.Prompts.of(model)
     siblings = encoding.Siblings(
         [model], torch.bfloat16 if encoding.in_bfloat16(chosen.precision, chosen.device) else torch.float32,
         names=[chosen.model])
     texts = [*fitted["text"], *held_out["text"], *(test_set.candidates["text"] if test_set else ())]
     (vectors,), _ = encoding.encode_all(siblings, texts, prompts.passage, description="documents", role="document")
-    ours, others = vectors[:len(fitted)], vectors[len(fitted):len(fitted) + len(held_out)]
-    erasure = LanguageErasure.fit(ours, fitted["language"], chosen.strength)
+    others = vectors[len(fitted):len(fitted) + len(held_out)]
+    erasure = LanguageErasure.fit(vectors[:len(fitted)], fitted["language"], chosen.strength)
     added = erasure.add_to(model)
     print(f"{source}: {len(erasure.languages)} languages ({', '.join(erasure.languages)}), fitted on {len(fitted)} "
-          f"documents, looked at on {len(held_out)} others\n{_left(erasure, fitted, ours, held_out, others)}")
+          f"documents, looked at on {len(held_out)} others\n{_left(erasure, held_out, others)}")
     if test_set:
         (asked,), _ = encoding.encode_all(siblings, test_set.queries["text"].tolist(), prompts.query,
                                           description="queries", role="query")
@@ -91,20 +92,22 @@ def run(chosen: argparse.Namespace) -> None:
     # The folder appears when it is whole.
     temporary = chosen.out.with_name(f".{chosen.out.name}.{os.getpid()}.tmp")
     try:
-        added.save_pretrained(str(temporary), create_model_card=False)
-        erasure.save(temporary / "erasure.safetensors")
-        os.replace(temporary, chosen.out)
+        with room(chosen.out):
+            added.save_pretrained(str(temporary), create_model_card=False)
+            erasure.save(temporary / "erasure.safetensors")
+            os.replace(temporary, chosen.out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     print(f"\nmodel: {chosen.out} (SentenceTransformer loads it, without this package)\nan index that exists takes the "
           f"same map: LanguageErasure.load({str(chosen.out / 'erasure.safetensors')!r}).transform(vectors)")
 
 
-def _parts(corpus: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """What to fit on and what to hold out, drawn within each language."""
+def _parts(corpus: "pd.DataFrame", least: int) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """What to fit on, of each language so many at least if it has them, and what to hold out; drawn."""
     drawn = corpus.sample(frac=1, random_state=0)
     place, count = drawn.groupby("language").cumcount(), drawn.groupby("language")["text"].transform("size")
-    held = (count // 5).clip(upper=HELD_OUT)
+    # Never so many that too few are left to fit on.
+    held = (count // 5).clip(upper=HELD_OUT).clip(upper=(count - least).clip(lower=0))
     return drawn[(place >= held) & (place < held + FIT)].sort_index(), drawn[place < held].sort_index()
 
 
@@ -119,20 +122,23 @@ def _test_set(chosen: argparse.Namespace) -> "TestSet | None":
                               chosen.queries.resolve().parent.name) if chosen.queries else None
 
 
-def _left(erasure: "LanguageErasure", fitted: "pd.DataFrame", ours: "np.ndarray", held_out: "pd.DataFrame",
-          others: "np.ndarray") -> str:
-    """How much of the language is left in vectors, before the map and after, as a table to print."""
+def _left(erasure: "LanguageErasure", held_out: "pd.DataFrame", vectors: "np.ndarray") -> str:
+    """How much of the language is left in documents that were held out, before the map and after, as a table."""
     import pandas as pd
 
     from hybridlib.debiasing import language_told, neighbours_in_own_language, unit
 
+    if len(held_out) < 2:
+        return "too few documents to hold some out"
+    languages = held_out["language"].to_numpy()
+    learns = (held_out.groupby("language").cumcount() % 2 == 0).to_numpy()
     rows: dict[str, list[float]] = {}
-    for a, b in ((unit(ours), unit(others)), (erasure.transform(ours), erasure.transform(others))):
-        for name, (value, chance) in (
-                ("of the 10 nearest documents, in the same language",
-                 neighbours_in_own_language(b, held_out["language"])),
-                ("languages told by a linear classifier",
-                 language_told(a, fitted["language"], b, held_out["language"]))):
+    for mapped in (unit(vectors), erasure.transform(vectors)):
+        found = [("of the 10 nearest documents, in the same language", neighbours_in_own_language(mapped, languages))]
+        if not learns.all():
+            found.append(("languages told by a linear classifier, learned on one half",
+                          language_told(mapped[learns], languages[learns], mapped[~learns], languages[~learns])))
+        for name, (value, chance) in found:
             rows.setdefault(name, []).extend([value, chance])
     table = pd.DataFrame({name: (before, after, chance) for name, (before, chance, after, _) in rows.items()},
                          index=["before", "after", "by chance"]).T
@@ -141,5 +147,5 @@ def _left(erasure: "LanguageErasure", fitted: "pd.DataFrame", ours: "np.ndarray"
 
 def _shown(table: "pd.DataFrame") -> str:
     """The dial, with as many digits as each measure is worth."""
-    digits = {"rank distance": 1, "own language, median rank": 0}
+    digits = {"rank distance": 1, "own language, median rank": 1}
     return table.to_string(formatters={name: f"{{:.{digits.get(name, 3)}f}}".format for name in table})

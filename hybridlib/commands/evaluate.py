@@ -59,7 +59,7 @@ def run(chosen: argparse.Namespace) -> None:
         check_writable(chosen.out)
     test_set = _test_set(chosen)
     for name in chosen.model[1:]:
-        load(name)  # refused here, and not after the first model has been at work for an hour
+        load(name)  # refused here, not after the first model has been at work for an hour
     reports = []
     for number, name in enumerate(chosen.model, 1):
         report = evaluate(name, test_set, prompts, chosen.precision, chosen.device)

@@ -80,7 +80,8 @@ class ParallelCorpus:
             count += len(distinct)
         rows, columns = np.concatenate(groups), np.concatenate(texts)
         graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
-        return connected_components(graph, directed=False)[1][:len(self)]
+        # A copy: the labels of the texts can go.
+        return connected_components(graph, directed=False)[1][:len(self)].copy()
 
     @cached_property
     def _negative_keys(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:

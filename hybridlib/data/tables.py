@@ -20,8 +20,9 @@ _SHORT = 16  # letters; longer texts of white space and the like only are no acc
 
 
 def corpus_of_table(table: "Dataset | pd.DataFrame | pa.Table", query: str, passage: str, language: str | None = None,
-                    group: str | None = None, name: str = "parallel") -> ParallelCorpus:
-    """A ParallelCorpus of a table; columns of a memory-mapped one stay on the disk.
+                    group: str | None = None, languages: Sequence[str] | None = None,
+                    name: str = "parallel") -> ParallelCorpus:
+    """A ParallelCorpus of a table; columns of a wide, memory-mapped one stay on the disk, a long one is copied.
 
     Parameters
     ----------
@@ -32,6 +33,8 @@ def corpus_of_table(table: "Dataset | pd.DataFrame | pa.Table", query: str, pass
     language, group : str, optional
         Of a long table: the columns that say the language of a row and the group that it belongs to; ``query`` and
         ``passage`` are then columns of texts.
+    languages : sequence of str, optional
+        Of a wide table: which columns to read; by default all that are named like a language, ``query_id`` too.
     name : str
 
     Raises
@@ -45,7 +48,7 @@ def corpus_of_table(table: "Dataset | pd.DataFrame | pa.Table", query: str, pass
         if query.count("{}") != 1 or passage.count("{}") != 1:
             raise CorpusError([f"{name}: columns {query!r} and {passage!r}: put {{}} where the language stands in the "
                                "name of a column, or say with language= and group= which columns hold them"])
-        sides = [dict(_wide(table, pattern, name)) for pattern in (query, passage)]
+        sides = [dict(_wide(table, pattern, languages, name)) for pattern in (query, passage)]
         ids = [str(row) for row in range(len(table))]
     elif language is None or group is None:
         raise CorpusError([f"{name}: a table with a row per group and language needs both language= and group="])
@@ -65,21 +68,23 @@ def corpus_of_table(table: "Dataset | pd.DataFrame | pa.Table", query: str, pass
 def _arrow(table: Any) -> pa.Table:
     if isinstance(table, pa.Table):
         return table
-    if hasattr(table, "with_format"):  # of the library datasets, memory-mapped as a rule
+    if hasattr(table, "flatten_indices") and hasattr(table, "data") and hasattr(table, "_indices"):  # datasets.Dataset
         return (table if table._indices is None else table.flatten_indices()).data.table
     if hasattr(table, "to_feather"):  # of pandas
         return pa.Table.from_pandas(table, preserve_index=False)
-    raise TypeError(f"a {type(table).__name__} is no table here: give a datasets.Dataset, a DataFrame or a "
+    raise TypeError(f"a {type(table).__name__} is no table here: give a datasets.Dataset (one split), a DataFrame or a "
                     "pyarrow.Table (or a ParallelCorpus, or the path of a file of groups)")
 
 
-def _wide(table: pa.Table, pattern: str, name: str) -> Iterator[tuple[str, pa.ChunkedArray]]:
+def _wide(table: pa.Table, pattern: str, languages: Sequence[str] | None, name: str,
+          ) -> Iterator[tuple[str, pa.ChunkedArray]]:
     """The columns of a pattern by language."""
     before, after = pattern.split("{}")
     found = {column[len(before):len(column) - len(after)]: column for column in table.column_names
              if column.startswith(before) and column.endswith(after) and len(column) > len(before) + len(after)}
     # Without anything before and behind, every column would be a language.
-    found = {code: column for code, column in found.items() if is_language(code)}
+    found = {code: column for code, column in found.items()
+             if is_language(code) and (languages is None or code in languages)}
     if not found:
         raise CorpusError([f"{name}: no column is named {pattern} with a language's code for {{}}; there are "
                            f"{', '.join(table.column_names)}"])
@@ -119,8 +124,10 @@ def _long(table: pa.Table, query: str, passage: str, language: str, group: str, 
 
 
 def _texts(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    if pa.types.is_null(column.type):
-        return column.cast(pa.string())
+    if column.null_count == len(column):  # of pandas, where nothing is there, it is a column of numbers
+        return pa.chunked_array([pa.nulls(len(column), pa.string())])
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         raise CorpusError([f"{where} is of type {column.type}, expected text"])
     return column

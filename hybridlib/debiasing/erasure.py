@@ -34,6 +34,8 @@ def check_counts(counts: Mapping[str, int]) -> None:
 def _checked(vectors: np.ndarray, width: int | None = None) -> np.ndarray:
     """Vectors of unit length, if there are some, all of them have a direction, and the width is right."""
     vectors = np.asarray(vectors)
+    if vectors.dtype == np.float16:
+        vectors = vectors.astype(np.float32)  # squares of its numbers do not fit it
     if vectors.ndim != 2 or not len(vectors):
         raise ValueError(f"vectors have the shape {vectors.shape}; (texts, width) with one text or more is needed")
     if width is not None and vectors.shape[1] != width:
@@ -127,7 +129,7 @@ class LanguageErasure:
 
         texts = {language: list(dict.fromkeys(own)) for language, own in texts_by_language.items()}
         check_counts({language: len(own) for language, own in texts.items()})
-        _check_model(model)
+        check_model(model)
         dtype = torch.bfloat16 if encoding.in_bfloat16(precision, model.device) else torch.float32
         vectors, _ = encoding.encode(
             model, [text for own in texts.values() for text in own],
@@ -168,28 +170,28 @@ class LanguageErasure:
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Normalize
 
-        _check_model(model)
+        check_model(model)
         width = model.get_embedding_dimension()
         if width != len(self.mean):
             raise ValueError(f"the model's vectors are {width} wide, and this map was fitted on vectors "
                              f"{len(self.mean)} wide")
-        if model.similarity_fn_name != "cosine" and not isinstance(model[-1], Normalize):
-            raise ValueError(f"the model ranks by {model.similarity_fn_name!r}, lengths included, which the map takes "
-                             "away; set similarity_fn_name to 'cosine' if it can be ranked so")
         with model.truncate_embeddings(None):
             full = model.get_embedding_dimension()
         behind = [] if full == width else [_dense(np.eye(width, full, dtype=np.float32), np.zeros(width, np.float32))]
         if behind or not isinstance(model[-1], Normalize):
             behind.append(Normalize())
         behind += [_dense(*self.affine()), Normalize()]
-        # Under the names that they have: by these a model may hand on arguments to its modules.
-        modules = OrderedDict(model.named_children()) | {f"erasure{n}": module for n, module in enumerate(behind)}
+        # Under the names that they have: by these a model may hand on arguments to its modules. The new ones are
+        # numbered by place, so that a model that has a map already keeps it.
+        modules = OrderedDict(model.named_children()) | {
+            f"erasure{n}": module for n, module in enumerate(behind, len(model))}
         made = SentenceTransformer(
             modules=modules, device=str(model.device), prompts=model.prompts,
             default_prompt_name=model.default_prompt_name, similarity_fn_name=model.similarity_fn_name)
         made.module_kwargs, made.backend = model.module_kwargs, model.backend
         made.model_card_data.base_model = model.model_card_data.base_model
-        return made.train(model.training)
+        made.training = model.training  # of itself only: the modules that they share keep theirs
+        return made
 
     def save(self, path: str | Path) -> None:
         """Write it as a safetensors file."""
@@ -225,11 +227,16 @@ class LanguageErasure:
                    float(facts["mean_share"]))
 
 
-def _check_model(model: object) -> None:
+def check_model(model: object) -> None:
+    """Raise TypeError or ValueError unless a model can have an erasure behind it."""
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize
 
     if not isinstance(model, SentenceTransformer):
-        raise TypeError(f"a {type(model).__name__} gives no dense vectors of single texts; a SentenceTransformer does")
+        raise TypeError(f"a {type(model).__name__} gives no dense vectors; a SentenceTransformer does")
+    if model.similarity_fn_name != "cosine" and not isinstance(model[-1], Normalize):
+        raise ValueError(f"the model ranks by {model.similarity_fn_name!r}, lengths included, which the map takes "
+                         "away; set similarity_fn_name to 'cosine' if it can be ranked so")
 
 
 def _dense(weight: np.ndarray, bias: np.ndarray) -> "SentenceTransformer":

@@ -16,6 +16,7 @@ from scipy import stats
 from hybridlib.evaluation.measures import Measure, macro
 
 NO_SEED = -1
+_MOST_WEIGHTS = 2**24  # held at once by a bootstrap: draws times clusters
 
 
 def _tables(rows: pd.DataFrame, measure: str, clusters: Sequence, languages: Sequence[str],
@@ -47,17 +48,23 @@ def bootstrap(results: pd.DataFrame, measure: str | Measure, draws: int = 10_000
         ``draws`` rows, a column per system: the mean over languages of the means over queries.
     """
     clusters, languages = sorted(results["cluster"].unique()), sorted(results["query_language"].unique())
-    weights = np.random.default_rng(seed).multinomial(
-        len(clusters), np.full(len(clusters), 1 / len(clusters)), size=draws)  # (draws, clusters)
-    columns = {}
-    for system, rows in results.groupby("system", sort=False):
-        sums, counts = _tables(rows, str(measure), clusters, languages)
-        # A small draw may leave a language without a query; the mean is over those that have one.
-        with np.errstate(invalid="ignore"):
-            means = (weights @ sums) / (weights @ counts)
-            asked = ~np.isnan(means)
-            columns[system] = np.where(asked, means, 0).sum(axis=1) / asked.sum(axis=1)
-    return pd.DataFrame(columns)
+    rng, even = np.random.default_rng(seed), np.full(len(clusters), 1 / len(clusters))
+    tables = {system: _tables(rows, str(measure), clusters, languages)
+              for system, rows in results.groupby("system", sort=False)}
+    parts = []
+    # In parts, since every query may be a cluster of its own; they are drawn one after the other anyway.
+    step = max(1, _MOST_WEIGHTS // len(clusters))
+    for start in range(0, draws, step):
+        weights = rng.multinomial(len(clusters), even, size=min(step, draws - start))  # (draws, clusters)
+        columns = {}
+        for system, (sums, counts) in tables.items():
+            # A small draw may leave a language without a query; the mean is over those that have one.
+            with np.errstate(invalid="ignore"):
+                means = (weights @ sums) / (weights @ counts)
+                asked = ~np.isnan(means)
+                columns[system] = np.where(asked, means, 0).sum(axis=1) / asked.sum(axis=1)
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
 
 
 def hierarchical_bootstrap(results: pd.DataFrame, measure: str | Measure, draws: int = 10_000,

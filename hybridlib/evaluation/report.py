@@ -169,7 +169,8 @@ class Report:
         tables = {"headline": self.headline, "languages": self.languages, "own_language": self.own_language(),
                   "pairs": self.pairs, "top10": self.top10}
         files.write_json(folder / "report.json", {"model": self.model, "test_set": self.test_set} | self.about | {
-            name: table.T.to_dict() for name, table in tables.items()})
+            # None where there is nothing to measure: strict readers of JSON know no NaN.
+            name: table.astype(object).where(table.notna(), None).T.to_dict() for name, table in tables.items()})
         for name, table in {**tables, "queries": self.queries.set_index(["question", "query_language"])}.items():
             with files.atomic(folder / f"{name}.csv") as temporary:
                 table.to_csv(temporary)

@@ -24,7 +24,7 @@ from torch.utils.data import SequentialSampler
 
 from hybridlib.data import ParallelCorpus, corpus_of_table, read_groups
 from hybridlib.training.sampling import ALPHA, ORDERED, SAMPLINGS, LanguageBatchSampler, Pair
-from hybridlib.training.sources import SamplingError
+from hybridlib.training.sources import MIXED, SamplingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,8 @@ class ParallelDataset(Dataset):
     corpora : list of ParallelCorpus
     languages : sequence of str
     hard_negatives : bool
-        A row for each hard negative of the passage's group and language; without any it is no row.
+        As many rows for each pair as the passage has hard negatives where they are most; where there are fewer, they
+        come again, and without any it is no row.
     """
 
     def __init__(self, corpora: Iterable[ParallelCorpus], languages: Sequence[str], hard_negatives: bool = False):
@@ -157,6 +158,10 @@ class ParallelDataset(Dataset):
                             kwargs.get("format_columns", self._format_columns),
                             kwargs.get("output_all_columns", self._output_all_columns))
 
+    def map(self, *args: Any, **kwargs: Any) -> Dataset:
+        """Refused: it would make every pair, in memory."""
+        raise AttributeError(_REFUSED)
+
     def __iter__(self) -> Iterator[dict[str, str]]:
         return (self[row] for row in range(len(self)))
 
@@ -192,8 +197,8 @@ def parallel_dataset(data: "ParallelCorpus | Dataset | pd.DataFrame | pa.Table |
     languages : sequence of str, optional
         Which to train on; by default all in which some group has both a query and a passage.
     hard_negatives : bool
-        Whether pairs come with a hard negative in the passage's language; of groups that have some (see
-        `hybridlib.data.read_groups`).
+        Whether pairs come with a hard negative in the passage's language (see `hybridlib.data.read_groups`; a table
+        cannot hold some). `language_batches` needs some in every group.
 
     Returns
     -------
@@ -215,21 +220,28 @@ def parallel_dataset(data: "ParallelCorpus | Dataset | pd.DataFrame | pa.Table |
     (6, {'query': 'Wo?', 'passage': 'Tutaj.'}, {'query': 'Wann?', 'passage': 'Nigdy.'})
     """
     several = isinstance(data, list | tuple)
+    if several and not data:
+        raise ValueError("data is an empty list: give at least one set")
+    if isinstance(languages, str):
+        raise ValueError(f"languages is {languages!r}: give a list of codes, [{languages!r}]")
     corpora = []
     for number, one in enumerate(data if several else [data]):
         if isinstance(one, str | Path):
             one = read_groups(one)
         elif not isinstance(one, ParallelCorpus):
-            one = corpus_of_table(one, query, passage, language, group, f"set {number}" if several else "parallel")
+            one = corpus_of_table(one, query, passage, language, group, languages,
+                                  f"set {number}" if several else "parallel")
         corpora.append(one)
     found = sorted({x for corpus in corpora for x in corpus.languages})
     if unknown := [x for x in languages or () if x not in found]:
-        raise ValueError(f"no group has a query and a passage in {', '.join(unknown)}; there are {', '.join(found)}")
-    pairs = ParallelDataset(corpora, languages or found, hard_negatives)
+        raise ValueError(f"no group has a query and a passage in {', '.join(unknown)}; of those asked for there are "
+                         f"{', '.join(x for x in languages if x in found) or 'none'}")
+    pairs = ParallelDataset(corpora, list(dict.fromkeys(languages or found)), hard_negatives)
     for rows in pairs.sets:
         if not rows.starts[-1]:
             raise ValueError(f"{rows.corpus.name!r} has no pairs in {', '.join(pairs.languages)}"
-                             f"{' with a hard negative' if hard_negatives else ''}")
+                             + (" with a hard negative: a file of groups or a ParallelCorpus can hold some, a table "
+                                "cannot" if hard_negatives else ""))
     return pairs
 
 
@@ -279,6 +291,12 @@ class _LanguageBatchSampler(DefaultBatchSampler):
         self.drawn = LanguageBatchSampler(
             dataset.corpora, batches.sampling, dataset.languages, whole, steps, seed, alpha=batches.alpha,
             pair_per_batch=batches.pair_per_batch, when_unable=batches.when_unable, negatives=dataset.hard_negatives)
+
+        for source in self.drawn.sources:
+            few = [x for x in source.corpus.languages if x in dataset.languages and x not in source.monolingual]
+            if self.drawn.alpha and few:
+                warnings.warn(f"{source.corpus.name!r}: no X-X batch is in {', '.join(few)}: fewer than {whole} groups "
+                              "that may meet, the batch size times the processes", stacklevel=2)
 
     @property
     def epoch(self):
@@ -339,6 +357,8 @@ alternation, X-X then X-Y, X-Y then X-X
     if alpha is not None and (sampling != "Hybrid" or not 0 <= alpha <= 1):
         raise SamplingError(f"alpha is {alpha}: it is a probability, and belongs to Hybrid" + (
             f"; under {sampling} it is {ALPHA[sampling]:g}" if sampling in ("X-X", "X-Y") else ""))
+    if pair_per_batch and sampling in ("X-X", MIXED):
+        raise SamplingError(f"pair_per_batch belongs to X-Y batches; {sampling} has none")
     if when_unable not in ("error", "monolingual"):
         raise SamplingError(f"when_unable is {when_unable!r}; it is 'error' or 'monolingual'")
     if steps is not None and (steps < 1 or (sampling in ORDERED and steps % 2)):

@@ -4,12 +4,13 @@ import re
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from sentence_transformers import SentenceTransformer
 
 from hybridlib import cli
 from hybridlib.commands.debias import _parts
 from hybridlib.data import TestSet, read_corpus
-from hybridlib.debiasing import LanguageErasure, dial
+from hybridlib.debiasing import LEAST, LanguageErasure, dial
 
 COUNTS = {"de": 40, "en": 25, "zh": 13}
 
@@ -33,9 +34,16 @@ def command(folder, model, *more, out="out"):
 
 def test_a_fifth_of_each_language_is_held_out(folder):
     corpus = read_corpus(folder / "corpus.jsonl")
-    fitted, held_out = _parts(corpus)
+    fitted, held_out = _parts(corpus, 10)
     assert held_out["language"].value_counts().to_dict() == {"de": 8, "en": 5, "zh": 2}
     assert sorted([*fitted.index, *held_out.index]) == list(range(78)), "every document is in one part"
+
+
+def test_enough_is_left_to_fit_on():
+    # Of the example's 11 or more documents a language as many as 10 stay: its command runs as it is printed.
+    fitted, held_out = _parts(read_corpus(ROOT / "examples" / "data" / "corpus.jsonl"), LEAST)
+    assert fitted["language"].value_counts().min() == LEAST
+    assert set(held_out["language"]) == {"de", "en", "es", "fr", "pl"}
 
 
 def test_the_model_and_the_map_agree_and_the_dial_is_the_librarys(folder, tiny_encoder, capsys):
@@ -83,7 +91,7 @@ def test_it_says_in_a_line_what_is_wrong_before_any_work(folder, capsys, more, r
 @pytest.mark.parametrize(("lines", "reason"), [
     ([{"_id": str(n), "language": "de", "text": str(n)} for n in range(30)], "documents in de: two languages or more"),
     ([{"_id": f"{x}{n}", "language": x, "text": str(n)}
-      for x, c in (("de", 30), ("en", 12), ("zh", 11)) for n in range(c)],
+      for x, c in (("de", 30), ("en", 12), ("zh", 9)) for n in range(c)],
      "zh has 9: at least 10 documents"),
     ([], r"corpus\.jsonl: the file has no documents"),
     ([{"_id": "a", "language": "de", "text": " "}], r"corpus\.jsonl:1: field 'text' is missing, empty"),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import unicodedata
+from types import MethodType
 
 import numpy as np
 import pytest
@@ -224,3 +225,15 @@ def test_prompts_of_a_model_are_its_own(tiny_encoder):
     assert encoding.Prompts.of(model) == encoding.Prompts("", "")
     model.prompts = {"query": "Q: ", "document": "D: "}
     assert encoding.Prompts.of(model) == encoding.Prompts("Q: ", "D: ")
+
+
+def test_mixed_precision_of_a_trainer_is_left_out(tiny_encoder):
+    """A trainer wraps the model's forward so; the dtype that is asked for decides."""
+    model, _ = encoding.load(str(tiny_encoder))
+    texts = [f"{n} {n + 3} {n + 9}" for n in range(12)]
+    plain, _ = encoding.encode(model, texts, "")
+    model.forward = MethodType(torch.autocast("cpu", torch.bfloat16)(type(model).forward), model)
+    wrapped = model.encode(texts, normalize_embeddings=True, convert_to_tensor=True).float().numpy()
+    assert np.abs(wrapped - plain).max() > 1e-5, "the case shows nothing"
+    np.testing.assert_allclose(encoding.encode(model, texts, "")[0], plain, atol=1e-6)
+    assert "forward" in vars(model), "the trainer's own model stays as it was"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import stock
 from conftest import NINE, ROOT, group
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
@@ -203,6 +203,32 @@ def test_the_same_from_every_kind_of_table(tmp_path):
         assert len(set(found.corpora[0].passage_key)) == stock.GROUPS - 1
 
 
+def test_columns_that_are_called_like_languages_are_not_read_where_others_are_asked_for():
+    table = stock.table().append_column("question_id", pa.array(range(stock.GROUPS)))
+    with pytest.raises(CorpusError, match="column 'question_id' is of type int64"):
+        hl.parallel_dataset(table, "question_{}", "answer_{}")
+    pairs = hl.parallel_dataset(table, "question_{}", "answer_{}", languages=["ru", "de", "ru"])
+    assert pairs.languages == ("ru", "de") and len(pairs) == 4 * stock.GROUPS
+
+
+def test_columns_as_pandas_makes_them():
+    # Nothing in Polish is a column of numbers; a text that comes often may be a category.
+    frame = pd.DataFrame({"query_de": ["x", "y"], "query_pl": [np.nan, np.nan], "passage_pl": ["v", "w"],
+                          "passage_de": pd.Categorical(["u", "u"])})
+    pairs = hl.parallel_dataset(frame)
+    assert pairs.languages == ("de",)
+    assert list(pairs) == [{"query": "x", "passage": "u"}, {"query": "y", "passage": "u"}]
+
+
+def test_a_language_too_small_for_a_batch_is_named():
+    table = stock.table()
+    few = pa.array([*table["question_ru"].to_pylist()[:3], *[None] * (stock.GROUPS - 3)])
+    pairs = hl.parallel_dataset(table.set_column(table.column_names.index("question_ru"), "question_ru", few),
+                                "question_{}", "answer_{}")
+    with pytest.warns(UserWarning, match="no X-X batch is in ru: fewer than 4 groups"):
+        hl.language_batches("X-X")(pairs, 4, False)
+
+
 def test_forty_million_rows_are_made_nowhere():
     columns = {f"{side}_{x}": pa.array([f"{side} {i} {x}" for i in range(20_000)])
                for side in ("query", "passage") for x in NINE}
@@ -212,7 +238,7 @@ def test_forty_million_rows_are_made_nowhere():
     assert len(pairs) == 20_000 * 81 and pa.total_allocated_bytes() - before < 1e5
     held = sum(array.nbytes for rows in pairs.sets for array in (rows.query, rows.passage, rows.starts))
     assert held == 20_000 * (9 + 9 + 8) + 8
-    for change in (lambda: pairs.filter(len), lambda: pairs.sort("query"), lambda: pairs.to_pandas()):
+    for change in (lambda: pairs.filter(len), lambda: pairs.sort("query"), pairs.to_pandas, lambda: pairs.map(dict)):
         with pytest.raises(AttributeError, match="made when they are asked for"):
             change()
     with pytest.raises(ValueError, match="at most 131,072 pairs are copied"):
@@ -240,10 +266,15 @@ WRONG = {
     "nothing in common": (lambda: hl.parallel_dataset(pa.table({"query_de": ["x"], "passage_en": ["u"]})),
                           "no row has a query and a passage in one language; the queries are in de, the passages"),
     "a language that is not there": (lambda: hl.parallel_dataset(stock.table(), "question_{}", "answer_{}",
-                                                                 languages=["de", "fr"]), "in fr; there are de, en"),
+                                                                 languages=["de", "fr"]), "in fr; .* there are de$"),
     "no hard negatives": (lambda: hl.parallel_dataset(stock.table(), "question_{}", "answer_{}", hard_negatives=True),
                           "no pairs in .* with a hard negative"),
     "no table": (lambda: hl.parallel_dataset({"query_de": ["x"]}), "a dict is no table here"),
+    "several splits": (lambda: hl.parallel_dataset(DatasetDict({"train": Dataset(stock.table())})),
+                       r"a DatasetDict is no table here: give a datasets.Dataset \(one split\)"),
+    "no set": (lambda: hl.parallel_dataset([]), "an empty list"),
+    "a language for languages": (lambda: hl.parallel_dataset(stock.table(), "question_{}", "answer_{}",
+                                                             languages="de"), r"give a list of codes, \['de'\]"),
 }
 
 
@@ -257,7 +288,8 @@ def test_what_cannot_be_read(kind):
 @pytest.mark.parametrize(("given", "reason"), [
     ({"sampling": "hybrid"}, "unknown sampling 'hybrid'"), ({"sampling": "X-Y", "alpha": 0.5}, "belongs to Hybrid"),
     ({"alpha": 1.5}, "alpha is 1.5"), ({"when_unable": "skip"}, "'skip'"), ({"steps": 0}, "steps is 0"),
-    ({"sampling": "alternation", "steps": 3}, "and even")])
+    ({"sampling": "alternation", "steps": 3}, "and even"),
+    ({"sampling": "X-X", "pair_per_batch": True}, "pair_per_batch belongs to X-Y")])
 def test_batches_that_there_are_not(given, reason):
     with pytest.raises(SamplingError, match=reason):
         hl.language_batches(**given)

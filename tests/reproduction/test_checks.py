@@ -68,14 +68,16 @@ def encoder():
 
 @pytest.mark.slow
 def test_translations_find_each_other(articles, encoder):
-    table, problems = checks.neighbours(articles, encoder[0], dtype=encoder[1])
+    # Every third article, for the time's sake; `python -m reproduction.sources.checks` looks at all of them.
+    table, problems = checks.neighbours(articles[::3], encoder[0], dtype=encoder[1])
     assert problems == []
     assert table.notna().sum(axis=None) == 110 and table.mean(axis=None) > 0.96
 
 
 @pytest.mark.slow
 def test_difficulty_is_within_bounds(articles, encoder):
-    table, problems = checks.difficulty(articles, encoder[0], dtype=encoder[1])
+    # Each language is judged by itself and beside English: a few, for the time's sake.
+    table, problems = checks.difficulty(articles, encoder[0], ("en", "th", "vi", "zh"), dtype=encoder[1])
     assert problems == []
     assert (table["gap"] > 0).all() and table["encoder mAP"].between(0.55, 0.97).all()
 
