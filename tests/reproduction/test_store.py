@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from interrupted import begin, end, limited
 from sentence_transformers import SentenceTransformer
 from test_explore import toy_store
-from test_interrupted import begin, end, limited
 
 from hybridlib.evaluation import NO_SEED
 from reproduction.run import HYBRID, UNTRAINED, XX, System
