@@ -126,14 +126,14 @@ def _left(erasure: "LanguageErasure", held_out: "pd.DataFrame", vectors: "np.nda
     """How much of the language is left in documents that were held out, before the map and after, as a table."""
     import pandas as pd
 
-    from hybridlib.debiasing import language_told, neighbours_in_own_language, unit
+    from hybridlib.debiasing import language_told, neighbours_in_own_language
 
     if len(held_out) < 2:
         return "too few documents to hold some out"
     languages = held_out["language"].to_numpy()
     learns = (held_out.groupby("language").cumcount() % 2 == 0).to_numpy()
     rows: dict[str, list[float]] = {}
-    for mapped in (unit(vectors), erasure.transform(vectors)):
+    for mapped in (vectors, erasure.transform(vectors)):
         found = [("of the 10 nearest documents, in the same language", neighbours_in_own_language(mapped, languages))]
         if not learns.all():
             found.append(("languages told by a linear classifier, learned on one half",

@@ -66,9 +66,9 @@ def language_told(vectors: np.ndarray, languages: Sequence[str], others: np.ndar
     return float(right.groupby(np.asarray(their_languages)).mean().mean()), 1 / len(known)
 
 
-def numbers(ranks: pd.DataFrame) -> dict[str, float]:
-    """The four numbers of a ranks table, and where in the pool the own language's best answer stands."""
-    results = per_query(ranks).assign(system="", seed=NO_SEED)
+def numbers(queries: pd.DataFrame) -> dict[str, float]:
+    """The four numbers of all queries' measures (`per_query`), and where in the pool their own answers stand."""
+    results = queries.assign(system="", seed=NO_SEED)
     return {measure.title: macro(results, measure).iloc[0] for measure in HEADLINE} | {
         "own language, median rank": results["own-language rank"].median(),
         "own language first": macro(results, "own language first").iloc[0]}
@@ -90,5 +90,6 @@ def dial(erasure: LanguageErasure, test_set: TestSet, queries: np.ndarray, candi
     rows = {}
     for strength in strengths:
         turned = replace(erasure, strength=strength)
-        rows[strength] = numbers(rank_test_set(test_set, turned.transform(queries), turned.transform(candidates)))
+        ranks = rank_test_set(test_set, turned.transform(queries), turned.transform(candidates))
+        rows[strength] = numbers(per_query(ranks))
     return pd.DataFrame(rows).T.rename_axis("strength")

@@ -70,7 +70,7 @@ def load(name: str = PACKAGED, max_length: int | None = None) -> tuple["Sentence
             _check_embedding(name, model)
         source = str(name)
     limit(name, model, max_length)
-    return model.float(), source
+    return model, source
 
 
 @contextmanager

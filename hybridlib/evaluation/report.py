@@ -280,6 +280,13 @@ def evaluate(model: "SentenceTransformer | str", test_set: TestSet, prompts: enc
     ValueError
         If it gives embeddings that cannot be ranked (see `hybridlib.encoding.encode_all`).
     """
+    ranks, name, made = ranks_of(model, test_set, prompts, precision, device)
+    return report_of(ranks, test_set, name, made)
+
+
+def ranks_of(model: "SentenceTransformer | str", test_set: TestSet, prompts: encoding.Prompts | None = None,
+             precision: str = "auto", device: str | None = None) -> tuple[pd.DataFrame, str, dict[str, Any]]:
+    """What `evaluate` reports on: the ranks table, the model's name, and how it was made (see `about`)."""
     from sentence_transformers import SentenceTransformer
 
     if isinstance(model, str):
@@ -294,5 +301,4 @@ def evaluate(model: "SentenceTransformer | str", test_set: TestSet, prompts: enc
     prompts = prompts or encoding.Prompts.of(model)
     dtype = torch.bfloat16 if encoding.in_bfloat16(precision, place) else torch.float32
     (embeddings,), counts = embed(encoding.Siblings([model], dtype, names=[name]), test_set, prompts)
-    return report_of(rank_test_set(test_set, *embeddings), test_set, name,
-                     about(source, prompts, dtype, place, counts))
+    return rank_test_set(test_set, *embeddings), name, about(source, prompts, dtype, place, counts)

@@ -263,14 +263,7 @@ class LanguageBatches:
             return _LanguageBatchSampler(dataset, self, batch_size, drop_last, seed or 0)
         warnings.warn("a dataset that parallel_dataset did not make gets batches in its own order; for evaluation that "
                       "is what one wants, for training it is not", stacklevel=2)
-        return _InOrder(dataset, batch_size, drop_last)
-
-
-class _InOrder(DefaultBatchSampler):
-    """The rows of a dataset as they stand."""
-
-    def __init__(self, dataset, batch_size, drop_last):
-        super().__init__(SequentialSampler(dataset), batch_size, drop_last)
+        return DefaultBatchSampler(SequentialSampler(dataset), batch_size, drop_last)
 
 
 class _LanguageBatchSampler(DefaultBatchSampler):

@@ -24,6 +24,7 @@ from hybridlib.debiasing.dial import numbers
 from hybridlib.errors import one_line_errors
 from hybridlib.evaluation import HEADLINE, NO_SEED, differences, per_query, rank_test_set
 from reproduction.run import HYBRID, UNTRAINED, XX, XY, Store
+from reproduction.sources.checks import identifier
 from reproduction.workspace import Workspace
 
 SIZES = (10, 30, 100, 300, 1000)  # documents a language, as far as all have them
@@ -99,21 +100,16 @@ def variants(pool: Pool, told: Sequence[str]) -> Iterator[Variant]:
 
 def identified(test_set: TestSet) -> np.ndarray:
     """The candidates' languages as py3langid takes them, of those that are there."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    # One of its own: what is set here stays here.
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    identifier.set_languages(sorted(set(test_set.candidates["language"])))
-    return np.array([identifier.classify(text)[0] for text in test_set.candidates["text"]], object)
+    classify = identifier(tuple(sorted(set(test_set.candidates["language"])))).classify
+    return np.array([classify(text)[0] for text in test_set.candidates["text"]], object)
 
 
 def measure(pool: Pool, told: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two tables: `hybridlib.debiasing.dial.numbers` of each variant, and its differences to the plain one."""
     rows, against, plain = [], [], pd.DataFrame()
     for name, draw, queries, candidates in variants(pool, told):
-        ranks = rank_test_set(pool.test_set, queries, candidates)
-        results = per_query(ranks).assign(system=name, seed=NO_SEED)
-        rows.append({"fit": name, "draw": draw} | numbers(ranks))
+        results = per_query(rank_test_set(pool.test_set, queries, candidates)).assign(system=name, seed=NO_SEED)
+        rows.append({"fit": name, "draw": draw} | numbers(results))
         if name == "plain":
             plain = results
         else:

@@ -79,11 +79,14 @@ def _sentences(articles: Articles, language: str) -> list[tuple[str, str]]:
 
 
 @cache
-def identifier() -> "LanguageIdentifier":
-    """The language identifier: py3langid, with probabilities."""
+def identifier(languages: tuple[str, ...] | None = None) -> "LanguageIdentifier":
+    """The language identifier: py3langid, with probabilities; told, if they are given, which languages there are."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    made = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    if languages:
+        made.set_languages(list(languages))
+    return made
 
 
 def clean(articles: Articles, languages: Sequence[str] = LANGUAGES) -> Checked:

@@ -17,6 +17,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from hybridlib import encoding
 from hybridlib.debiasing import LanguageErasure, language_means, language_told, neighbours_in_own_language, unit
 from hybridlib.debiasing.dial import numbers
+from hybridlib.evaluation import per_query
 
 LANGUAGES = ("de", "en", "zul")
 
@@ -305,5 +306,5 @@ def test_where_the_own_language_stands_by_hand():
         "language": ["de", "de", "en", "de", "en", "de", "en"], "grade": [1, 1, 1, 1, 1, 1, 0],
         "rank_in_language": [3, 1, 1, 1, 1, 2, 0], "rank_in_pool": [7, 3, 1, 1, 2, 2, 0], "top10": 0})
     # Of a and b the own answers stand at 3 and 1; c has nothing in its own language.
-    found = numbers(ranks)
+    found = numbers(per_query(ranks))
     assert found["own language, median rank"] == 2 and found["own language first"] == 0.5

@@ -4,7 +4,6 @@ Two kinds of damage: a value of another type in each nested field, and a single 
 raise nothing but what its documentation names.
 """
 
-import copy
 import gzip
 import json
 import re
@@ -12,6 +11,7 @@ import re
 import numpy as np
 import pytest
 from conftest import group
+from damaged import changed, places
 
 from hybridlib.data import CorpusError, TestSet, read_groups, read_lareqa
 from reproduction.sources.articles import read_articles
@@ -30,29 +30,10 @@ RELEASED = {"data": [{"title": "t", "paragraphs": [{
     "qas": [{"id": "q1", "question": "?", "answers": [{"answer_start": 12, "text": "x"}]}]}]}]}
 
 
-def places(value, path=()):
-    """The path of every value inside a JSON value, of a list its first element."""
-    inner = list(value.items()) if isinstance(value, dict) else list(enumerate(value))[:1] if isinstance(
-        value, list) else []
-    for key, child in inner:
-        yield (*path, key)
-        yield from places(child, (*path, key))
-
-
-def changed(value, path, other):
-    """A copy with another value in one place."""
-    value = copy.deepcopy(value)
-    inside = value
-    for key in path[:-1]:
-        inside = inside[key]
-    inside[path[-1]] = other
-    return value
-
-
 def cases(value, *unread):
     """(path, other value) for every place, and the whole; ``unread`` are paths that a reader does not look at."""
     return [pytest.param(path, other, id=f"{'.'.join(map(str, path))}={other!r}".encode("ascii", "replace").decode())
-            for path in places(value) if path not in unread for other in OTHERS]
+            for path in places(value, of_a_list=1) if path not in unread for other in OTHERS]
 
 
 def outcome(read, names, line=""):

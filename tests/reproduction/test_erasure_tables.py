@@ -7,7 +7,7 @@ import pytest
 from hybridlib.data import TestSet
 from hybridlib.debiasing import LanguageErasure
 from hybridlib.debiasing.dial import numbers
-from hybridlib.evaluation import rank_test_set
+from hybridlib.evaluation import per_query, rank_test_set
 from reproduction.commands import erasure
 from reproduction.commands.erasure import Pool, fits, measure
 
@@ -50,7 +50,7 @@ def test_rows_are_what_the_library_gives(pool, monkeypatch):
     own = LanguageErasure.fit(pool.candidates, pool.languages)
     for name, queries, candidates in (("plain", pool.queries, pool.candidates),
                                       ("strength 1.0", own.transform(pool.queries), own.transform(pool.candidates))):
-        expected = numbers(rank_test_set(pool.test_set, queries, candidates))
+        expected = numbers(per_query(rank_test_set(pool.test_set, queries, candidates)))
         assert rows.loc[name, list(expected)].to_dict() == pytest.approx(expected)
     # Right labels of an identifier are the labels.
     assert rows.loc["labels of an identifier"].to_dict() == rows.loc["strength 1.0"].to_dict()

@@ -3,7 +3,6 @@
 In the manner of ``tests/hybridlib/test_malformed.py``; what may be read stands at each test with the reason.
 """
 
-import copy
 import gzip
 import json
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from damaged import changed, places
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -23,13 +23,6 @@ from reproduction.workspace import Workspace
 
 OTHERS = (None, True, -7, float("nan"), float("inf"), 10 ** 400, "", "\u200b", "x/y", [], {}, [[7]], {"x": 7})
 CONFIGS = {name: (ROOT / "configs" / f"{name}.yaml").read_text("utf-8") for name in ("mini", "xquad", "mmarco")}
-
-
-def places(value, path=()):
-    for key, child in (value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list)
-                       else ()):
-        yield (*path, key)
-        yield from places(child, (*path, key))
 
 
 def problem_of(folder, content):
@@ -57,12 +50,7 @@ def test_presets_with_other_values(tmp_path, name):
     for path in places(config):
         # The same code reads all three: some values show that it reaches what the larger ones have beside mini's.
         for other in OTHERS if name == "mini" else OTHERS[::4]:
-            changed = copy.deepcopy(config)
-            inside = changed
-            for key in path[:-1]:
-                inside = inside[key]
-            inside[path[-1]] = other
-            problem = problem_of(tmp_path, yaml.safe_dump(changed))
+            problem = problem_of(tmp_path, yaml.safe_dump(changed(config, path, other)))
             last = path[-1]
             may_be_read = (
                 (other is None and last in ("trainable_layers", "alpha"))

@@ -4,7 +4,6 @@ In the manner of ``tests/hybridlib/test_malformed.py``. What others publish is d
 from it here, each file is cut.
 """
 
-import copy
 import gzip
 import json
 
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from test_malformed_inputs import places
+from damaged import changed, places
 from test_mmarco import TRIPLES, lines_of, write
 from test_training_sets import ROWS
 
@@ -41,15 +40,6 @@ def outcome(read, *names):
             assert problem.isprintable() and len(problem) < 800, problem
         return str(error)
     return None
-
-
-def changed(value, path, other):
-    value = copy.deepcopy(value)
-    inside = value
-    for key in path[:-1]:
-        inside = inside[key]
-    inside[path[-1]] = other
-    return value
 
 
 def pairs(name, folder, file, content):
