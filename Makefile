@@ -8,7 +8,7 @@ FRACTION ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help reproduce evidence publish test lab lock clean
+.PHONY: help data reproduce evidence publish verify test lab lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -24,6 +24,9 @@ $(VENV)/.made: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+data: $(VENV)/.made  ## download and build what preset xquad reads, into DATA or data/public (git is needed)
+	$(BIN)/python -m reproduction.sources.public --out $(or $(DATA),data/public)
+
 reproduce: $(VENV)/.made  ## run the notebooks in order; prints the result table beside the paper's
 	$(BIN)/python -m reproduction.commands.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) --device $(DEVICE)
 
@@ -33,6 +36,9 @@ evidence: $(VENV)/.made  ## measure the sweeps 08 to 11 and judge the claims: ho
 
 publish: $(VENV)/.made  ## commit to what was measured and drawn: from runs/ to results/ and figures/
 	$(BIN)/python -m reproduction.commands.publish --preset $(PRESET)
+
+verify: $(VENV)/.made  ## hold each number of README and docs against its table; ROW=<name> measures one anew
+	$(BIN)/python -m reproduction.commands.verify --row "$(ROW)" --data "$(DATA)"
 
 test: $(VENV)/.made  ## lint, unit tests and doctests, then the notebooks themselves
 	$(BIN)/ruff check .

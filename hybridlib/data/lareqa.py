@@ -1,6 +1,7 @@
 """XQuAD-R and MLQA-R (Roy et al. 2020, LAReQA): the released files as test sets, downloaded or at hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,55 @@ def read_lareqa(folder: str | Path, name: str, checksums: str | dict[str, str | 
     FileNotFoundError, CorpusError
         If a file is missing, is not the released one, or does not have that structure.
     """
-    checksums = RELEASED[name] if checksums == "released" else checksums
+    return _test_set(folder, name, RELEASED[name] if checksums == "released" else checksums)
+
+
+def read_lareqa_paragraphs(folder: str | Path, name: str, languages: Sequence[str],
+                           query_languages: Sequence[str] | None = None) -> TestSet:
+    """The paragraphs of XQuAD-R as candidates, from the folder of its released files.
+
+    A question's relevant one in each language is the paragraph that it is asked of; 240 a language, for 1,190
+    questions. (SHIFT, Jang et al. 2026, pools ar, de, en, es, hi, ru, vi and zh.)
+
+    Parameters
+    ----------
+    folder : path
+    name : str
+        Of the test set.
+    languages : sequence of str
+        Of the candidates.
+    query_languages : sequence of str, optional
+        Of the questions, among these; all of them by default.
+
+    Raises
+    ------
+    ValueError
+        If XQuAD-R has no such language, or there are questions in languages without candidates.
+    FileNotFoundError, CorpusError
+        As `read_lareqa`.
+    """
+    released = RELEASED["xquad-r"]
+    for chosen, among in ((languages, released), (query_languages or languages, languages)):
+        if unknown := [language for language in chosen if language not in among]:
+            raise ValueError(f"test set {name!r}: there is no {', '.join(map(repr, unknown))}, only {', '.join(among)}")
+    whole = _test_set(folder, name, {language: released[language] for language in languages}, paragraphs=True)
+    if query_languages is None:
+        return whole
+    # Chosen afterwards: a question's paragraph in a language is known from the question there.
+    kept = np.flatnonzero(whole.queries["language"].isin(query_languages))
+    relevant = whole.relevant[whole.relevant["query"].isin(kept)].reset_index(drop=True)
+    return replace(whole, queries=whole.queries.iloc[kept].reset_index(drop=True),
+                   relevant=relevant.assign(query=np.searchsorted(kept, relevant["query"])))
+
+
+def _test_set(folder: str | Path, name: str, checksums: dict[str, str | None], paragraphs: bool = False) -> TestSet:
+    """The test set of the files of some languages, whose candidates are sentences or paragraphs."""
     queries, candidates = [], []
     for language, digest in checksums.items():
         path = Path(folder, f"{language}.json")
         if digest:
             verify_checksum(path, digest)
-        own_queries, own_candidates = _read(path, language)
+        own_queries, own_candidates = _read(path, language, paragraphs)
         queries += own_queries
         candidates += own_candidates
     cluster = _clusters([query[0] for query in queries], [query[1] for query in queries])
@@ -130,7 +173,7 @@ def read_lareqa(folder: str | Path, name: str, checksums: str | dict[str, str | 
                                  [(rename.get(own, own), *rest) for own, *rest in candidates])
 
 
-def _read(path: Path, language: str) -> tuple[list[tuple], list[tuple]]:
+def _read(path: Path, language: str, paragraphs: bool) -> tuple[list[tuple], list[tuple]]:
     """The queries and candidates of a file, as `TestSet.from_parallel` takes them, an article's name as cluster."""
     queries, candidates, asked = [], [], set()
     for number, article in enumerate(_field(read_json(path), "data", list, path, "the file")):
@@ -138,7 +181,8 @@ def _read(path: Path, language: str) -> tuple[list[tuple], list[tuple]]:
         for place, paragraph in enumerate(_field(article, "paragraphs", list, path, f"data[{number}]")):
             where = f"data[{number}].paragraphs[{place}]"
             context = _field(paragraph, "context", str, path, where)
-            breaks = _breaks(_field(paragraph, "sentence_breaks", list, path, where), context, path, where)
+            breaks = [[0, len(context)]] if paragraphs else _breaks(
+                _field(paragraph, "sentence_breaks", list, path, where), context, path, where)
             for question in _field(paragraph, "qas", list, path, where):
                 key = _field(question, "id", str, path, f"a question of {where}")
                 if key in asked:

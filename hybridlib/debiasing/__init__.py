@@ -2,7 +2,16 @@
 
 from hybridlib.debiasing.dial import STRENGTHS, dial, language_told, neighbours_in_own_language
 from hybridlib.debiasing.erasure import LEAST, LanguageErasure, check_counts, check_model
-from hybridlib.debiasing.remedies import Centring, LanguageSubspace, language_means, unit
+from hybridlib.debiasing.remedies import (
+    Centring,
+    LanguageInformationRemoval,
+    LanguageSubspace,
+    Leace,
+    Shift,
+    language_means,
+    unit,
+)
 
-__all__ = ["LEAST", "STRENGTHS", "Centring", "LanguageErasure", "LanguageSubspace", "check_counts",
-           "check_model", "dial", "language_means", "language_told", "neighbours_in_own_language", "unit"]
+__all__ = ["LEAST", "STRENGTHS", "Centring", "LanguageErasure", "LanguageInformationRemoval", "LanguageSubspace",
+           "Leace", "Shift", "check_counts", "check_model", "dial", "language_means", "language_told",
+           "neighbours_in_own_language", "unit"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Role = Literal["query", "document"]
 SAMPLE = 8  # texts that the fast encoder is held against the model's own methods on
+TOKENS_PER_BATCH = {True: 2048, False: 32_768}  # padded, on a processor and elsewhere
 TOLERANCE = 1e-4  # largest difference of a number in two vectors of unit length, in float32
 
 
@@ -222,7 +223,7 @@ def _own_method(model: "SentenceTransformer", role: Role | None) -> Callable[...
 
 
 def encode(model: "SentenceTransformer", texts: Sequence[str], prompt: str, dtype: torch.dtype = torch.float32,
-           tokens_per_batch: int = 2048, description: str = "encoding", role: Role | None = None,
+           tokens_per_batch: int | None = None, description: str = "encoding", role: Role | None = None,
            ) -> tuple[np.ndarray, dict[str, int]]:
     """Embed texts with one model: `encode_all` of one.
 
@@ -234,7 +235,7 @@ def encode(model: "SentenceTransformer", texts: Sequence[str], prompt: str, dtyp
     return embeddings, counts
 
 
-def encode_all(siblings: Siblings, texts: Sequence[str], prompt: str, tokens_per_batch: int = 2048,
+def encode_all(siblings: Siblings, texts: Sequence[str], prompt: str, tokens_per_batch: int | None = None,
                description: str = "encoding", role: Role | None = None) -> tuple[list[np.ndarray], dict[str, int]]:
     """Embed each distinct text once, in batches of similar length.
 
@@ -248,7 +249,8 @@ def encode_all(siblings: Siblings, texts: Sequence[str], prompt: str, tokens_per
     texts : sequence of str, length n
     prompt : str
         Put before each text.
-    tokens_per_batch : int
+    tokens_per_batch : int, optional
+        By default what was fastest: 2,048 on a processor, 32,768 elsewhere.
     description : str
         Label of the progress bar.
     role : {"query", "document"}, optional
@@ -277,6 +279,8 @@ def encode_all(siblings: Siblings, texts: Sequence[str], prompt: str, tokens_per
                              f"U+{ord(text[error.start]):04X}") from error
     reason = siblings.why_slow(distinct, prompt, role)
     if reason is None:
+        if tokens_per_batch is None:
+            tokens_per_batch = TOKENS_PER_BATCH[siblings.device.type == "cpu"]
         embeddings, counts = _fast(siblings, distinct, prompt, tokens_per_batch, description)
     else:
         siblings.make_whole()

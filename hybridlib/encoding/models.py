@@ -1,9 +1,11 @@
 """Names to SentenceTransformer models."""
 
+import copy
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 HUB_NAME = "intfloat/multilingual-e5-small"
 HUB_REVISION = "fd1525a9fd15316a2d503bf26ab031a61d056e98"
 MAX_LENGTH = 512  # tokens, of that encoder and of what was trained from it
+
+
+@cache
+def _packaged(path: Path, changed: int) -> "SentenceTransformer":
+    """Read once in a process: a copy takes a tenth of the time."""
+    return read_packaged(path)
 
 
 def load(name: str = PACKAGED, max_length: int | None = None) -> tuple["SentenceTransformer", str]:
@@ -54,7 +62,7 @@ def load(name: str = PACKAGED, max_length: int | None = None) -> tuple["Sentence
         raise ValueError("the name of a model is empty")
     if name == PACKAGED:
         path, source = packaged_weights()
-        model = read_packaged(path)
+        model = copy.deepcopy(_packaged(path, path.stat().st_mtime_ns))
     else:
         is_folder = Path(name).is_absolute() or name.startswith(".") or Path(name).is_dir()
         if is_folder and not any(Path(name, file).is_file() for file in ("modules.json", "config.json")):

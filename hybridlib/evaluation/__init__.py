@@ -20,6 +20,7 @@ from hybridlib.evaluation.measures import (
     OWN_LANGUAGE,
     RANK_DISTANCE,
     Measure,
+    cells,
     language_pairs,
     macro,
     per_language,
@@ -27,17 +28,17 @@ from hybridlib.evaluation.measures import (
     rank_distance,
     top_shares,
 )
-from hybridlib.evaluation.ranking import embed, grid, rank, rank_test_set
+from hybridlib.evaluation.ranking import embed, grid, rank, rank_by_quota, rank_test_set
 from hybridlib.evaluation.report import ABOUT, Report, about, evaluate, report_of
 
 if TYPE_CHECKING:
     from hybridlib.evaluation.evaluator import LanguageBiasEvaluator
 
 __all__ = ["ABOUT", "COMPARED", "HEADLINE", "MEASURES", "NO_SEED", "OWN_LANGUAGE", "RANK_DISTANCE", "Comparison",
-           "LanguageBiasEvaluator", "Measure", "Report", "about", "bootstrap", "chance", "compare", "differences",
+           "LanguageBiasEvaluator", "Measure", "Report", "about", "bootstrap", "cells", "chance", "compare", "differences",
            "draws_of", "embed", "estimates", "evaluate", "expected_average_precision", "expected_rank_distance", "grid",
            "hierarchical_bootstrap", "interval", "language_pairs", "macro", "per_language", "per_query", "rank",
-           "rank_distance", "rank_test_set", "report_of", "top_shares", "what_varies"]
+           "rank_by_quota", "rank_distance", "rank_test_set", "report_of", "top_shares", "what_varies"]
 
 
 def __getattr__(name: str) -> Any:

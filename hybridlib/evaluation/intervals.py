@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from hybridlib.evaluation.measures import Measure, macro
+from hybridlib.evaluation.measures import Measure, macro, sums_and_counts
 
 NO_SEED = -1
 _MOST_WEIGHTS = 2**24  # held at once by a bootstrap: draws times clusters
@@ -22,9 +22,8 @@ _MOST_WEIGHTS = 2**24  # held at once by a bootstrap: draws times clusters
 def _tables(rows: pd.DataFrame, measure: str, clusters: Sequence, languages: Sequence[str],
             ) -> tuple[np.ndarray, np.ndarray]:
     """Sums and counts of a measure: two arrays of shape (clusters, languages)."""
-    grouped = rows.groupby(["cluster", "query_language"])[measure]
     sums, counts = (found.unstack().reindex(index=clusters, columns=languages).fillna(0).to_numpy()
-                    for found in (grouped.sum(), grouped.count()))
+                    for found in sums_and_counts(rows, measure, ["cluster", "query_language"]))
     return sums, counts
 
 

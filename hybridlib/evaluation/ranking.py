@@ -17,6 +17,7 @@ from hybridlib.progress import progress_bar
 
 TOP = 10
 PART = 2**16  # candidates scored at once: for a chunk of 64 queries 33 MB of scores
+CHUNK, GPU_CHUNK = 64, 1024  # queries scored at once
 MOST_PLACES = 2**20  # that share an integer with a score; with more, embeddings would be rounded too coarsely
 
 
@@ -35,8 +36,13 @@ def grid(candidates: int) -> tuple[int, int]:
     return 2 ** ((52 - bits) // 2), 2**bits
 
 
+def _chunk(device: str) -> int:
+    return CHUNK if torch.device(device).type == "cpu" else GPU_CHUNK
+
+
 def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, blocks: Sequence[slice],
-         chunk: int = 64, part: int = PART) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+         chunk: int | None = None, part: int = PART, device: str = "cpu",
+         ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rank every query's relevant candidates, in their language and in the pool.
 
     Parameters
@@ -48,7 +54,10 @@ def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, bloc
     blocks : sequence of slice, length L
         Where each language's candidates stand: one after the other.
     chunk, part : int
-        Queries and candidates scored at once, the latter at most 2**20; the ranks do not depend on them.
+        Queries (by default 64, and 1,024 on a GPU) and candidates scored at once, the latter at most 2**20; the ranks
+        do not depend on them.
+    device : str
+        Where scores are computed; the ranks do not depend on it either, since float64 is exact there, too.
 
     Returns
     -------
@@ -78,41 +87,92 @@ def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, bloc
                                        np.rint(candidates[pairs[:, 1]] * np.float64(steps)))
                              for pairs in np.array_split(relevant, len(relevant) // 4096 + 1)])
     in_language, in_pool = np.ones((2, len(relevant)), np.int32)
-    width = min(TOP, len(candidates))
-    best = torch.full((len(q), width), -torch.inf, dtype=torch.float64)
-    best_at = torch.zeros((len(q), width), dtype=torch.int64)
+    width, chunk = min(TOP, len(candidates)), chunk or _chunk(device)
+    q = q.to(device)
+    best = torch.full((len(q), width), -torch.inf, dtype=torch.float64, device=device)
+    best_at = torch.zeros((len(q), width), dtype=torch.int64, device=device)
     work = [(begin, start) for begin in range(0, len(candidates), part) for start in range(0, len(q), chunk)]
     for begin, start in progress_bar(work, desc="ranking", unit="chunk"):
         if start == 0:
-            c = torch.from_numpy(np.rint(candidates[begin:begin + part] * np.float64(steps))).T.contiguous()
-            place = torch.arange(c.shape[1], dtype=torch.float64)
+            c = torch.from_numpy(np.rint(candidates[begin:begin + part] * np.float64(steps))).T.contiguous().to(device)
+            place = torch.arange(c.shape[1], dtype=torch.float64, device=device)
             here = [slice(max(block.start - begin, 0), max(block.stop - begin, 0)) for block in blocks]
             # Equal scores count as above in earlier parts (every place is less than the candidate's) and not in later.
-            keys_of_relevant = torch.from_numpy(scores - np.clip(relevant[:, 1] - begin, 0, positions))
+            keys_of_relevant = torch.from_numpy(scores - np.clip(relevant[:, 1] - begin, 0, positions)).to(device)
         rows = slice(start, start + chunk)
         keys = torch.addmm(-place, q[rows], c)  # (chunk, part)
         first, last = np.searchsorted(relevant[:, 0], [start, start + len(keys)])
         of_chunk = column[first:last]
         for one in np.unique(of_chunk):
             pairs = first + np.flatnonzero(of_chunk == one)
-            asked = torch.from_numpy(relevant[pairs, 0] - start)
+            asked = torch.from_numpy(relevant[pairs, 0] - start).to(device)
             scored = keys if len(asked) == len(keys) else keys[asked]
             above = scored > keys_of_relevant[pairs][:, None]
-            in_pool[pairs] += above.sum(1, dtype=torch.int32).numpy()
-            in_language[pairs] += above[:, here[language[pairs[0]]]].sum(1, dtype=torch.int32).numpy()
+            in_pool[pairs] += above.sum(1, dtype=torch.int32).cpu().numpy()
+            in_language[pairs] += above[:, here[language[pairs[0]]]].sum(1, dtype=torch.int32).cpu().numpy()
         found = keys.topk(min(width, keys.shape[1]))
         # Scores without the place: a stable sort leaves equal ones in the order of their parts.
         both = torch.cat([best[rows], found.values + place[found.indices]], 1).sort(stable=True, dim=1, descending=True)
         best[rows] = both.values[:, :width]
         best_at[rows] = torch.cat([best_at[rows], found.indices + begin], 1).gather(1, both.indices[:, :width])
-    language_at = torch.bucketize(best_at, stops, right=True)
+    language_at = torch.bucketize(best_at.cpu(), stops, right=True)
     top = torch.zeros((len(q), len(blocks)), dtype=torch.int32)
     top.scatter_add_(1, language_at, torch.ones_like(language_at, dtype=torch.int32))
     return in_language, in_pool, top.numpy()
 
 
-def rank_test_set(test_set: TestSet, query_embeddings: np.ndarray, candidate_embeddings: np.ndarray) -> pd.DataFrame:
-    """The ranks of a test set as a table, a row or more per query and language.
+def _dealt(ordered: torch.Tensor, blocks: Sequence[slice], rows: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Scores of the candidates of each row's round, a column per language; −inf where a language has no more."""
+    starts, sizes = (torch.tensor(x, device=turns.device) for x in ([b.start for b in blocks],
+                                                                    [b.stop - b.start for b in blocks]))
+    places = (starts + turns[:, None] - 1).clamp(max=ordered.shape[1] - 1)
+    return ordered[rows[:, None], places].where(turns[:, None] <= sizes, -torch.inf)
+
+
+def rank_by_quota(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, blocks: Sequence[slice],
+                  device: str = "cpu") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `rank`, in a pool where each language has its share: its candidates are dealt out in rounds.
+
+    The n-th round holds the n-th best candidate of each language, the best of them first; a language that has no more
+    drops out. ``rank_in_language`` is that of `rank`, and so are ties: in a round, the earlier language is first.
+
+    Parameters and what is returned: see `rank`.
+    """
+    in_language, in_pool, top = rank(queries, candidates, relevant, blocks, device=device)
+    top, chunk = torch.zeros(top.shape, dtype=torch.int32, device=device), _chunk(device)
+    pairs = np.asarray(relevant, np.int64).reshape(-1, 2)
+    steps, _ = grid(len(candidates))
+    q, c = (torch.from_numpy(np.rint(side * np.float64(steps))).to(device) for side in (queries, candidates))
+    sizes = torch.tensor([block.stop - block.start for block in blocks], device=device)
+    stops, places = sizes.cumsum(0), torch.arange(len(blocks), device=device)
+    language = torch.bucketize(torch.from_numpy(pairs[:, 1].copy()).to(device), stops, right=True)
+    turns = torch.from_numpy(in_language).to(device).long()  # the round of each pair
+    for start in progress_bar(range(0, len(q), chunk), desc="dealing out", unit="chunk"):
+        ordered = q[start:start + chunk] @ c.T
+        for block in blocks:
+            ordered[:, block] = ordered[:, block].sort(1, descending=True).values
+        first, last = np.searchsorted(pairs[:, 0], [start, start + len(ordered)])
+        asked = torch.from_numpy(pairs[first:last, 0] - start).to(device)
+        turn, own = turns[first:last], language[first:last, None]
+        others = _dealt(ordered, blocks, asked, turn)
+        score = others.gather(1, own)
+        above = (others > score) | ((others == score) & (places < own))
+        earlier = torch.minimum(sizes, turn[:, None] - 1)
+        in_pool[first:last] = (1 + earlier.sum(1) + above.sum(1)).cpu().numpy()
+        every = torch.arange(len(ordered), device=device)
+        for number in range(1, TOP + 1):
+            left = min(int((sizes >= number).sum()), TOP - int(sizes.clamp(max=number - 1).sum()))
+            if left <= 0:
+                break
+            best = _dealt(ordered, blocks, every, torch.full_like(every, number)).sort(
+                stable=True, dim=1, descending=True).indices[:, :left]
+            top[start:start + chunk].scatter_add_(1, best, torch.ones_like(best, dtype=torch.int32))
+    return in_language, in_pool, top.cpu().numpy()
+
+
+def rank_test_set(test_set: TestSet, query_embeddings: np.ndarray, candidate_embeddings: np.ndarray,
+                  device: str = "cpu", quota: bool = False) -> pd.DataFrame:
+    """The ranks of a test set as a table, a row or more per query and language; in the pool by `rank_by_quota` or not.
 
     Returns
     -------
@@ -123,8 +183,9 @@ def rank_test_set(test_set: TestSet, query_embeddings: np.ndarray, candidate_emb
     """
     blocks = test_set.blocks()
     pairs = test_set.relevant[["query", "candidate"]].to_numpy()
-    in_language, in_pool, top = rank(query_embeddings, candidate_embeddings, pairs,
-                                     [blocks[language] for language in test_set.languages])
+    in_language, in_pool, top = (rank_by_quota if quota else rank)(
+        query_embeddings, candidate_embeddings, pairs, [blocks[language] for language in test_set.languages],
+        device=device)
     count = len(test_set.languages)
     code = test_set.candidates["language"].map({x: n for n, x in enumerate(test_set.languages)}).to_numpy()
     cell = pairs[:, 0] * count + code[pairs[:, 1]]  # of a table of queries and languages, as its rows follow

@@ -28,13 +28,14 @@ def _file(workspace: Workspace) -> Path:
     return workspace.configs / "evidence" / "sweeps.yaml"
 
 
-def _every(store: Store) -> dict[str, list[str]]:
+def every(store: Store) -> dict[str, list[str]]:
+    """The names of the systems of each sweep that a preset has."""
     return read_yaml(_file(store.workspace)).get(store.preset.name, {})
 
 
 def available(store: Store, names: Sequence[str], fraction: float) -> list[str]:
     """Those of some tables that can be shown: sweeps that the preset has, or with ``fraction`` 0 those committed."""
-    has = _every(store)
+    has = every(store)
     return [name for name in names if (name in has if fraction else _table(store, name).is_file())]
 
 
@@ -56,11 +57,11 @@ def systems_of(store: Store, name: str, fraction: float = 1.0) -> list[System]:
     ValueError
         If the preset has no such sweep, or a system in it does not exist.
     """
-    every = _every(store)
-    if name not in every:
+    has = every(store)
+    if name not in has:
         raise ValueError(f"preset {store.preset.name!r} has no sweep {name!r} in {_file(store.workspace).name}; "
-                         f"it has: {', '.join(every)}")
-    return [System.parse(text) for text in every[name][:math.ceil(fraction * len(every[name]))]]
+                         f"it has: {', '.join(has)}")
+    return [System.parse(text) for text in has[name][:math.ceil(fraction * len(has[name]))]]
 
 
 def runs_of(systems: Sequence[System], seeds: Sequence[int]) -> list[Run]:

@@ -1,7 +1,7 @@
 """A preset: one file of ``configs/``, the data that it names, and the settings of the runs over them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -13,6 +13,7 @@ from datasets import Dataset
 
 from hybridlib import files
 from hybridlib.data import RELEASED, ParallelCorpus, TestSet, read_groups, read_lareqa, verify_checksum
+from hybridlib.data.lareqa import read_lareqa_paragraphs
 from hybridlib.training import ALPHA, LanguageBatchSampler, selection_of
 from reproduction.run.settings import OPTIONAL, SettingsError, TrainingSettings, read_yaml
 from reproduction.run.system import System
@@ -24,9 +25,31 @@ from reproduction.workspace import Workspace
 # What an entry of a place says: by format the settings that it must have, and those that it may have.
 _TRAINING = {"groups": ({"file", "sha256"}, {"name", "ids"}), "articles": ({"file", "sha256"}, {"name"}),
              "set": ({"name"}, set())}
-_FORMATS = {"training": _TRAINING, "selection": _TRAINING,
-            "benchmarks": {"articles": ({"name", "file", "sha256"}, set()), "lareqa": ({"name", "folder"}, set())}}
+_BENCHMARKS = {"articles": ({"name", "file", "sha256"}, set()), "lareqa": ({"name", "folder"}, set())}
+_FORMATS = {"training": _TRAINING, "selection": _TRAINING, "benchmarks": _BENCHMARKS, "further": _BENCHMARKS | {
+    "beir": ({"name", "folder"}, set()), "lareqa-paragraphs": ({"name", "folder", "languages"}, {"queries"})}}
 _HELD_OUT = {"held_out_of", "passages", "seed"}
+
+
+class _ReadLater(Mapping):
+    """Test sets by name, each read when it is first asked for."""
+
+    def __init__(self, entries: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], TestSet]) -> None:
+        self._entries, self._read, self._found = {entry["name"]: entry for entry in entries}, read, {}
+
+    def __getitem__(self, name: str) -> TestSet:
+        if name not in self._found:
+            self._found[name] = self._read(self._entries[name])
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries  # of a mapping as it is, this would read the set
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +67,8 @@ class Preset:
     ----------
     config : dict
         The settings that the file gives, without ``data``.
+    further : mapping of name to TestSet
+        Test sets beside the benchmarks; each is read when it is asked for, and may be missing until then.
 
     Raises
     ------
@@ -54,6 +79,7 @@ class Preset:
     name: str
     workspace: Workspace = field(default_factory=Workspace)
     config: dict[str, Any] = field(init=False, repr=False)
+    further: Mapping[str, TestSet] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         file = self.workspace.configs / f"{self.name}.yaml"
@@ -64,6 +90,7 @@ class Preset:
         data = config.pop("data", None)
         object.__setattr__(self, "config", config)
         object.__setattr__(self, "_entries", _check_data(data, str(file)))
+        object.__setattr__(self, "further", _ReadLater(data.get("further", ()), self._test_set))
         if data.get("needs_folder") and not self.workspace.data:
             raise ValueError(f"preset {self.name!r} reads its data from a folder: give DATA=<folder> "
                              "(see 'Presets' in the README)")
@@ -150,12 +177,19 @@ class Preset:
     @cached_property
     def test_sets(self) -> dict[str, TestSet]:
         """The test sets by name, the main one first."""
-        found = {}
-        for entry in self._entries["benchmarks"]:
-            found[entry["name"]] = (
-                read_lareqa(self.workspace.file(entry["folder"]), entry["name"]) if entry["format"] == "lareqa" else
-                articles.test_set(articles.read_articles(self._checked(entry)), entry["name"]))
-        return found
+        return {entry["name"]: self._test_set(entry) for entry in self._entries["benchmarks"]}
+
+    def _test_set(self, entry: dict[str, Any]) -> TestSet:
+        name = entry["name"]
+        if entry["format"] == "articles":
+            return articles.test_set(articles.read_articles(self._checked(entry)), name)
+        place = self.workspace.file(entry["folder"])
+        match entry["format"]:
+            case "lareqa":
+                return read_lareqa(place, name)
+            case "lareqa-paragraphs":
+                return read_lareqa_paragraphs(place, name, entry["languages"], entry.get("queries"))
+        return TestSet.from_beir(place, name)
 
     @property
     def test_set(self) -> TestSet:
@@ -230,14 +264,14 @@ def _fingerprint(encoder: str) -> str | None:
 
 def _check_data(data: Any, file: str) -> dict[str, Any]:
     """The part ``data`` of a preset's file, if its entries say all that they must and nothing else."""
-    if not isinstance(data, dict) or not _FORMATS.keys() <= data.keys():
+    if not isinstance(data, dict) or not _FORMATS.keys() - {"further"} <= data.keys():
         raise SettingsError(f"{file}: data must say training, selection and benchmarks")
     problems = []
     if unknown := data.keys() - {"needs_folder", "partial", *_FORMATS}:
         problems.append(f"data has no setting {_listed(unknown)}")
     problems += [f"{name} is {data[name]!r:.80}, expected true or false" for name in ("needs_folder", "partial")
                  if not isinstance(data.get(name, False), bool)]
-    for place in _FORMATS:
+    for place in (place for place in _FORMATS if place in data):
         entries = [data[place]] if place == "selection" else data[place]
         if not isinstance(entries, list) or not entries:
             problems.append(f"{place} must be a list of entries")
@@ -247,9 +281,9 @@ def _check_data(data: Any, file: str) -> dict[str, Any]:
             problems += (_held_out_problems(entry) if held_out else
                          [f"{place}: {problem}" for problem in _entry_problems(entry, _FORMATS[place])])
     if not problems:
-        names = [entry["name"] for entry in data["benchmarks"]]
-        problems += [f"benchmarks: {name!r} stands there twice" for name in sorted({x for x in names
-                                                                                    if names.count(x) > 1})]
+        names = [entry["name"] for entry in (*data["benchmarks"], *data.get("further", ()))]
+        problems += [f"benchmarks and further: {name!r} stands there twice"
+                     for name in sorted({x for x in names if names.count(x) > 1})]
     if problems:
         raise SettingsError(f"{file}: {'; '.join(problems)}")
     return data
@@ -290,6 +324,12 @@ def _entry_problems(entry: Any, formats: dict[str, tuple[set[str], set[str]]]) -
         if name == "ids":
             if value not in ("given", "lines"):
                 yield f"ids is {value!r:.80}, expected one of given, lines"
+        elif kind == "lareqa-paragraphs" and name in ("languages", "queries"):
+            among = list(RELEASED["xquad-r"])
+            if name == "queries" and isinstance(entry.get("languages"), list):
+                among = entry["languages"]
+            if not isinstance(value, list) or not value or any(x not in among or value.count(x) > 1 for x in value):
+                yield f"{name} is {value!r:.80}, expected different ones of {', '.join(map(str, among)):.80}"
         elif name == "sha256":
             if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
                 yield f"sha256 is {value!r:.80}, expected 64 digits of 0-9a-f"

@@ -6,37 +6,66 @@ centring-corpus    subtract the mean of the candidates in its language, from can
 centring-queries   like centring-corpus, but a query loses the mean of the *other test queries* of its language
 subspace           project out the directions in which the training languages' means differ; no language label is
                    needed at search time; ``subspace:4`` projects out the four strongest only
+subspace-corpus    the same of the candidates' languages
+erasure-corpus     the same, and half of what their means have in common subtracted (``LanguageErasure``)
+leace-corpus       the least affine map that leaves no linear trace of the candidates' languages; no label needed
+lir-corpus         project out of each text the strongest direction of the candidates in its language
+shift-training     subtract from a candidate the mean of training passages in its language less that in English;
+                   queries stay; ``shift-training:0.6`` subtracts that part of it
+quota              embeddings stay; ranks deal out each language's candidates in rounds (``rank_by_quota``)
 ================== ===========================================================================================
 
 Only ``centring-queries`` ever looks at test queries other than the one that is asked. A language without training
-texts loses the mean over the training languages under ``centring-training``.
+texts loses the mean over the training languages under ``centring-training``, and is moved by the mean of the others'
+shifts under ``shift-training``. Candidates must be there in a language for its queries under ``centring-corpus`` and
+``lir-corpus``.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from hybridlib.data import ParallelCorpus, TestSet
-from hybridlib.debiasing import Centring, LanguageSubspace, language_means, unit
+from hybridlib.debiasing import (
+    Centring,
+    LanguageErasure,
+    LanguageInformationRemoval,
+    LanguageSubspace,
+    Leace,
+    Shift,
+    language_means,
+    unit,
+)
 
-REMEDIES = ("centring-training", "centring-corpus", "centring-queries", "subspace")
+REMEDIES = ("centring-training", "centring-corpus", "centring-queries", "subspace", "subspace-corpus",
+            "erasure-corpus", "leace-corpus", "lir-corpus", "shift-training", "quota")
+# What may stand behind a colon, written in one way only. No subspace has so many directions, and Python reads no number
+# of thousands of digits.
+_ARGUMENTS = {"subspace": "[1-9][0-9]{0,8}", "shift-training": r"0\.[0-9]{0,3}[1-9]"}
+_OF_CORPUS = {"subspace-corpus": LanguageSubspace, "erasure-corpus": LanguageErasure, "leace-corpus": Leace}
 SIDES = ("queries", "candidates")
 SideMeans = dict[str, dict[str, np.ndarray]]  # side, then language
 
 
 def check_remedy(remedy: str) -> None:
     """Raise ValueError unless there is such a remedy."""
-    name, colon, count = remedy.partition(":")
-    # No subspace has so many directions, and Python reads no number of thousands of digits.
-    if name not in REMEDIES or (colon and (name != "subspace" or not re.fullmatch("[1-9][0-9]{0,8}", count))):
-        raise ValueError(f"no remedy {remedy!r:.80}; there are: {', '.join(REMEDIES)} and subspace:N")
+    name, colon, argument = remedy.partition(":")
+    if name not in REMEDIES or (colon and not re.fullmatch(_ARGUMENTS.get(name, "(?!)"), argument)):
+        raise ValueError(f"no remedy {remedy!r:.40}; there are: {', '.join(REMEDIES)}, shift-training:0.N and "
+                         "subspace:N")
 
 
 def needs_training_means(remedy: str) -> bool:
     """Whether a remedy is fitted on training texts."""
-    return remedy == "centring-training" or remedy.split(":")[0] == "subspace"
+    return remedy.split(":")[0] in ("centring-training", "shift-training", "subspace")
+
+
+def is_quota(remedy: str) -> bool:
+    """Whether a remedy is one of ranks (`hybridlib.evaluation.rank_test_set`) and leaves embeddings as they are."""
+    return remedy == "quota"
 
 
 def training_texts(corpora: Sequence[ParallelCorpus], languages: Sequence[str], groups: int, seed: int = 0,
@@ -48,15 +77,19 @@ def training_texts(corpora: Sequence[ParallelCorpus], languages: Sequence[str], 
     corpora : list of ParallelCorpus
     languages : sequence of str
     groups : int
-        So many groups, drawn over all sets without replacement.
+        So many groups, drawn without replacement over all sets from those that are parallel in most languages.
     seed : int
 
     Returns
     -------
     dict of "queries" and "candidates" to DataFrame with ``language`` and ``text``
     """
+    # Only groups that have as many languages as any: else the mean of one would be that of other texts.
+    counts = np.concatenate([sum((corpus.has(side, x) for side in (corpus.query, corpus.passage) for x in languages
+                                  if x in side), np.zeros(len(corpus), int)) for corpus in corpora])
+    complete = np.flatnonzero(counts == counts.max())
     starts = np.cumsum([0, *map(len, corpora)])
-    chosen = np.random.default_rng(seed).permutation(starts[-1])[:groups]
+    chosen = complete[np.random.default_rng(seed).permutation(len(complete))[:groups]]
     rows: dict[str, list[tuple[str, str]]] = {side: [] for side in SIDES}
     for place in np.sort(chosen).tolist():
         number = int(np.searchsorted(starts, place, side="right")) - 1
@@ -86,15 +119,27 @@ def apply_remedy(remedy: str, queries: np.ndarray, candidates: np.ndarray, test_
     """
     check_remedy(remedy)
     asked, pool = test_set.queries["language"].to_numpy(), test_set.candidates["language"].to_numpy()
-    name, _, count = remedy.partition(":")
+    name, _, argument = remedy.partition(":")
     match name:
+        case "quota":
+            return queries, candidates
         case "centring-training":
             fitted = {side: Centring(means, np.mean(list(means.values()), axis=0))
                       for side, means in training_means.items()}
             return fitted["queries"].transform(queries, asked), fitted["candidates"].transform(candidates, pool)
         case "subspace":
-            subspace = LanguageSubspace.from_means(*training_means.values(), count=int(count) if count else None)
+            subspace = LanguageSubspace.from_means(*training_means.values(), count=int(argument) if argument else None)
             return subspace.transform(queries), subspace.transform(candidates)
+        case "shift-training":
+            shift = Shift.from_means(training_means["candidates"], alpha=float(argument or 1))
+            others = [moved for language, moved in shift.shifts.items() if language != "en"]
+            return queries, replace(shift, other=np.mean(others, axis=0)).transform(candidates, pool)
+        case "lir-corpus":
+            removal = LanguageInformationRemoval.fit(candidates, pool)
+            return removal.transform(queries, asked), removal.transform(candidates, pool)
+        case _ if name in _OF_CORPUS:
+            fitted = _OF_CORPUS[name].fit(candidates, pool)
+            return fitted.transform(queries), fitted.transform(candidates)
     corpus = Centring(language_means(candidates, pool))
     if name == "centring-corpus":
         return corpus.transform(queries, asked), corpus.transform(candidates, pool)

@@ -11,7 +11,7 @@ from hybridlib.languages import is_language
 from hybridlib.training import ALPHA, SAMPLINGS
 
 # Settings that are part of a run, and of its key, only where they are given.
-OPTIONAL = ("groups", "sets", "loss", "mini_batch_size")
+OPTIONAL = ("groups", "sets", "loss", "mini_batch_size", "trained_share")
 _OF_DATA = ("data", "selection", "encoder_fingerprint")
 
 
@@ -91,9 +91,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup_steps": _whole(0), "max_length": _whole(1), "trainable_layers": _maybe(_whole(1)),
     "eval_steps": _whole(1), "patience": _whole(1), "precision": _one_of("auto", "bf16", "fp32"),
     "groups": _maybe(_whole(1)), "sets": _maybe(_names(lambda x: isinstance(x, str), "a list of different set names")),
-    "loss": _maybe(_one_of("info_nce", "distillation")), "mini_batch_size": _maybe(_whole(1)),
+    "loss": _maybe(_one_of("info_nce", "symmetric", "distillation")), "mini_batch_size": _maybe(_whole(1)),
+    "trained_share": _maybe(_number(0, 1, above=True)),
 }
-_FLOATS = ("alpha", "temperature", "learning_rate", "weight_decay")
+_FLOATS = ("alpha", "temperature", "learning_rate", "weight_decay", "trained_share")
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,12 @@ class TrainingSettings:
         So many training groups, drawn once.
     sets : tuple of str or None
         Only those training sets.
-    loss : {"info_nce", "distillation"} or None
-        None is InfoNCE; see `hybridlib.training.EnglishRankingDistillation`.
+    loss : {"info_nce", "symmetric", "distillation"} or None
+        None is InfoNCE; symmetric is the mean of it and of that of passages which look for their question; distillation
+        is `hybridlib.training.EnglishRankingDistillation`.
+    trained_share : float or None
+        The weights that are kept: so much of the trained ones, the rest of those that training started from (WiSE-FT,
+        Wortsman et al. 2022). None is 1.
     encoder_fingerprint : str or None
         Of an encoder in a folder: what was in it (`hybridlib.files.fingerprint`).
 
@@ -160,6 +165,7 @@ class TrainingSettings:
     sets: tuple[str, ...] | None = None
     loss: str | None = None
     mini_batch_size: int | None = None
+    trained_share: float | None = None
     encoder_fingerprint: str | None = None
 
     def __post_init__(self) -> None:

@@ -20,7 +20,14 @@ from hybridlib.data import TestSet
 from hybridlib.evaluation import ABOUT, NO_SEED, Report, about, embed, per_query, rank_test_set, report_of
 from reproduction.run import folder, training
 from reproduction.run.preset import Preset
-from reproduction.run.remedies import SIDES, SideMeans, apply_remedy, needs_training_means, training_texts
+from reproduction.run.remedies import (
+    SIDES,
+    SideMeans,
+    apply_remedy,
+    is_quota,
+    needs_training_means,
+    training_texts,
+)
 from reproduction.run.system import SYSTEMS, System
 from reproduction.workspace import Workspace
 
@@ -51,6 +58,19 @@ class Store:
     def test_sets(self) -> dict[str, TestSet]:
         """The preset's test sets by name, the main one first."""
         return self.preset.test_sets
+
+    def test_set(self, name: str) -> TestSet:
+        """A test set of the preset, one of the benchmarks or of the further ones, by its name."""
+        if name in self.preset.further:
+            return self.preset.further[name]
+        if name not in self.test_sets:
+            raise ValueError(f"preset {self.preset.name!r} has no test set {name!r}; there are: "
+                             f"{', '.join([*self.test_sets, *self.preset.further])}")
+        return self.test_sets[name]
+
+    def _needed_for(self, test_set: str) -> list[str] | None:
+        """What to evaluate for a test set's sake: a further one alone, a benchmark with the others."""
+        return [test_set] if test_set in self.preset.further else None
 
     def run_folder(self, system: System, seed: int = NO_SEED) -> Path:
         """Where a run lies, finished or not."""
@@ -83,8 +103,8 @@ class Store:
             raise FileNotFoundError(f"{place}: no run with the settings of preset {self.preset.name!r}; train it first "
                                     f"(notebooks 02 to 04, or `make reproduce PRESET={self.preset.name}`)")
 
-    def evaluate(self, runs: Sequence[Run]) -> None:
-        """Evaluate systems on all test sets of the preset, as far as that is not done yet.
+    def evaluate(self, runs: Sequence[Run], names: Sequence[str] | None = None) -> None:
+        """Evaluate systems on test sets, by default all benchmarks of the preset, as far as that is not done yet.
 
         Those of the preset's own encoder are evaluated together. Each run folder gets ``ranks.<test set>.parquet`` and
         ``embeddings.<test set>.safetensors``. Where another process evaluates or ranks in the same store, this waits.
@@ -98,7 +118,7 @@ class Store:
         for run in runs:
             self._check_is_there(*run)
         own = [run for run in runs if not run[0].encoder]
-        for test_set in self.test_sets.values():
+        for test_set in map(self.test_set, names or self.test_sets):
             for group in [own, *([run] for run in runs if run not in own)]:
                 if all(self._is_evaluated(*run, test_set.name) for run in group):
                     continue
@@ -163,7 +183,7 @@ class Store:
             # What was made of another model that stood here goes first.
             for file in place.glob(f"ranks.{test_set.name}.*parquet"):
                 file.unlink()
-            table = rank_test_set(test_set, queries, candidates)
+            table = rank_test_set(test_set, queries, candidates, device=self.workspace.device)
             with files.atomic(place / f"embeddings.{test_set.name}.safetensors") as temporary:
                 save_file({"queries": queries, "candidates": candidates}, temporary)
             files.write_json(self._facts_file(*run, test_set.name), folder.manifest(
@@ -177,22 +197,23 @@ class Store:
 
     def facts(self, system: System, seed: int = NO_SEED, test_set: str | None = None) -> dict[str, Any]:
         """How a system was evaluated on a test set: encoder, prompts, counts of texts and tokens, machine."""
-        self.evaluate([(system, seed)])
-        return json.loads(self._facts_file(system, seed, test_set or self.preset.test_set.name).read_text("utf-8"))
+        name = test_set or self.preset.test_set.name
+        self.evaluate([(system, seed)], self._needed_for(name))
+        return json.loads(self._facts_file(system, seed, name).read_text("utf-8"))
 
     def report(self, system: System, seed: int = NO_SEED, test_set: str | None = None) -> Report:
         """The language-bias report of a system."""
         name = test_set or self.preset.test_set.name
         facts = self.facts(system, seed, name)
         title = f"{system}, seed {seed}" if system.is_trained else str(system)
-        return report_of(self.ranks(system, seed, name), self.test_sets[name], title,
+        return report_of(self.ranks(system, seed, name), self.test_set(name), title,
                          {key: facts[key] for key in ABOUT})
 
     def ranks(self, system: System, seed: int = NO_SEED, test_set: str | None = None) -> pd.DataFrame:
         """The ranks table of a system on a test set (the main one by default), computed if it is not there yet."""
         name = test_set or self.preset.test_set.name
         file = folder.ranks_file(self.run_folder(system, seed), name)
-        self.evaluate([(system, seed)])
+        self.evaluate([(system, seed)], self._needed_for(name))
         if system.remedy:
             file = file.with_name(f"{file.stem}.{system.remedy}.parquet")
             if not file.is_file():
@@ -203,16 +224,18 @@ class Store:
                         self._write_means([(system, seed)], MEANS_GROUPS)
                         means = self._read_means(system, seed)
                     embeddings = apply_remedy(system.remedy, *self._read_embeddings(system, seed, name),
-                                              self.test_sets[name], means)
+                                              self.test_set(name), means)
                     with files.atomic(file) as temporary:
-                        rank_test_set(self.test_sets[name], *embeddings).to_parquet(temporary, index=False)
+                        rank_test_set(self.test_set(name), *embeddings, device=self.workspace.device,
+                                      quota=is_quota(system.remedy)).to_parquet(temporary, index=False)
         return _as_of_today(pd.read_parquet(file))
 
     def embeddings(self, system: System, seed: int = NO_SEED, test_set: str | None = None,
                    ) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings of a system on a test set before any remedy: ``(queries, candidates)``."""
-        self.evaluate([(system, seed)])
-        return self._read_embeddings(system, seed, test_set or self.preset.test_set.name)
+        name = test_set or self.preset.test_set.name
+        self.evaluate([(system, seed)], self._needed_for(name))
+        return self._read_embeddings(system, seed, name)
 
     def _read_embeddings(self, system: System, seed: int, test_set: str) -> tuple[np.ndarray, np.ndarray]:
         found = load_file(self.run_folder(system, seed) / f"embeddings.{test_set}.safetensors")
@@ -240,7 +263,7 @@ class Store:
         return [self._read_means(*run) for run in runs]
 
     def _means_file(self, system: System, seed: int) -> Path:
-        return self.run_folder(system, seed) / "training_means.safetensors"
+        return self.run_folder(system, seed) / "parallel_means.safetensors"
 
     def _read_means(self, system: System, seed: int) -> SideMeans:
         table = load_file(self._means_file(system, seed))
@@ -277,7 +300,7 @@ class Store:
         ``seed`` is `hybridlib.evaluation.NO_SEED` where nothing was trained.
         """
         runs = [(system, seed) for system in systems for seed in (seeds if system.is_trained else [NO_SEED])]
-        self.evaluate(runs)
+        self.evaluate(runs, test_set and self._needed_for(test_set))
         fitted = list(dict.fromkeys((system.base, seed) for system, seed in runs
                                     if needs_training_means(system.remedy)))
         if fitted:

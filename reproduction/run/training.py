@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer import losses
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 
 from hybridlib import devices, encoding, files
@@ -69,6 +70,10 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
     match settings.loss:
         case None | "info_nce":
             return info_nce(model, settings.temperature, settings.mini_batch_size, gather=processes > 1)
+        case "symmetric":
+            return losses.MultipleNegativesRankingLoss(
+                model, scale=1 / settings.temperature, gather_across_devices=processes > 1,
+                directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction")
         case "distillation":
             if processes > 1:
                 raise ValueError("loss=distillation runs in one process")
@@ -195,11 +200,22 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
             if not all(torch.equal(value.cpu(), best[name]) for name, value in trainer.model.state_dict().items()):
                 raise RuntimeError(f"{folder.name}: the model is not that of the best checkpoint, "
                                    f"{trainer.state.best_model_checkpoint}; train again to go on from the last one")
+            if settings.trained_share is not None:
+                _mix(trainer.model, encoding.load(settings.encoder)[0], settings.trained_share)
             _write(temporary, trainer, started, encoder=source, device=device, processes=processes,
                    precision=precision, trained_parameters=trained, max_tokens=max_tokens)
             _publish(temporary, folder)
         trainer.accelerator.wait_for_everyone()
     return folder
+
+
+def _mix(model: SentenceTransformer, start: SentenceTransformer, share: float) -> None:
+    """Move the weights of a model back towards those that it started from: ``share`` of the way is left."""
+    before = start.state_dict()
+    with torch.no_grad():
+        for name, weights in model.state_dict().items():
+            if weights.is_floating_point():
+                weights.lerp_(before[name].to(weights), 1 - share)
 
 
 def _prepare(folder: Path, temporary: Path, choices: dict[str, object], precision: str) -> None:

@@ -1,12 +1,14 @@
 """Ranks against a plain stable sort: in the language, in the pool, with ties, under any chunk size."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybridlib.data import TestSet
-from hybridlib.evaluation import grid, rank, rank_test_set
+from hybridlib.evaluation import grid, rank, rank_test_set, ranking
+from hybridlib.evaluation.ranking import rank_by_quota
 
 BLOCKS = [slice(0, 7), slice(7, 12), slice(12, 30)]
 
@@ -153,3 +155,61 @@ def test_a_row_per_relevant_candidate_and_one_of_zeros_where_there_is_none():
         ["q", "c", "zul", "de", 1, 3, 4], ["q", "c", "zul", "de", 2, 1, 2],
         ["q", "c", "zul", "en", 0, 0, 0], ["q", "c", "zul", "zul", 0, 0, 0]]
     assert table["top10"].tolist() == [3, 0, 1, 0], "in the first row of a query and language, so that it counts once"
+
+
+def by_dealing(scores, pairs, blocks):
+    """The plain algorithm: each language's candidates in a pile, best on top; a round takes one from every pile."""
+    in_pool, top = [], []
+    for query, row in enumerate(scores):
+        piles = [[block.start + i for i in np.argsort(-row[block], kind="stable")] for block in blocks]
+        order = []
+        while any(piles):
+            order += sorted([pile.pop(0) for pile in piles if pile], key=lambda candidate: (-row[candidate], candidate))
+        in_pool += [order.index(candidate) + 1 for asked, candidate in pairs if asked == query]
+        top.append([sum(block.start <= candidate < block.stop for candidate in order[:10]) for block in blocks])
+    return np.array(in_pool, int), np.array(top)
+
+
+@pytest.mark.parametrize("stops", [(7, 12, 30), (0, 12, 12, 30), (30,), (1, 2, 30, 30), tuple(range(2, 31, 2))])
+@pytest.mark.parametrize("duplicates", [False, True])
+def test_a_quota_deals_out_each_language_s_candidates(unit_vectors, monkeypatch, stops, duplicates):
+    monkeypatch.setattr(ranking, "CHUNK", 7)
+    rng = np.random.default_rng(len(stops))
+    blocks = [slice(a, b) for a, b in zip((0, *stops), stops, strict=False)]
+    queries, candidates = unit_vectors(rng, 40, 4), unit_vectors(rng, 30, 4)
+    if duplicates:
+        candidates = candidates[rng.integers(8, size=30)]  # ties within languages, and between
+    pairs = np.argwhere((rng.random((40, 30)) < 0.2) & (np.arange(40) % 9 > 0)[:, None])  # a chunk may begin with none
+    steps, _ = grid(30)
+    expected = by_dealing(np.rint(queries * float(steps)) @ np.rint(candidates * float(steps)).T, pairs, blocks)
+    in_language, *found = rank_by_quota(queries, candidates, pairs, blocks)
+    np.testing.assert_array_equal(in_language, rank(queries, candidates, pairs, blocks)[0])
+    for ours, plain in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, plain)
+
+
+def test_a_quota_by_hand():
+    """By angle: de 10, 20, 30, 40; en 12, 50; fr 60. Rounds: de en fr, de en, de, de."""
+    test_set = TestSet.from_records(
+        "toy", [{"id": "q", "language": "de", "text": "?"}],
+        [{"id": x, "language": x[:2], "text": x} for x in ("de1", "de2", "de3", "de4", "en1", "en2", "fr1")],
+        [("q", x) for x in ("de2", "de4", "en1", "en2", "fr1")])
+    vectors = at(0), at(10, 20, 30, 40, 12, 50, 60)
+    table = rank_test_set(test_set, *vectors, quota=True)
+    assert table["rank_in_pool"].tolist() == [4, 7, 2, 5, 3] and table["top10"].tolist() == [4, 0, 2, 0, 1]
+    plain = rank_test_set(test_set, *vectors)
+    assert plain["rank_in_pool"].tolist() == [3, 5, 2, 6, 7]
+    assert (table.drop(columns="rank_in_pool") == plain.drop(columns="rank_in_pool")).all(axis=None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
+@pytest.mark.parametrize("how", [rank, rank_by_quota])
+def test_a_gpu_gives_the_same_ranks(unit_vectors, how):
+    rng = np.random.default_rng(4)
+    queries, candidates = unit_vectors(rng, 1500, 384), unit_vectors(rng, 3000, 384)
+    candidates[1500:2000] = candidates[:500]
+    blocks = [slice(0, 900), slice(900, 900), slice(900, 3000)]
+    pairs = one_each(rng, 1500, [blocks[0], blocks[2]])
+    for ours, theirs in zip(how(queries, candidates, pairs, blocks, device="cuda"),
+                            how(queries, candidates, pairs, blocks), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -81,7 +81,7 @@ def test_a_system_names_what_it_changes():
     ("when_unable=skip", "when_unable is 'skip'"), ("precision=fp16", "precision is 'fp16'"),
     ("languages=[no,de]", "languages is .False, 'de'"), ("languages=[de,de]", "different language codes"),
     ("languages=de", "languages is 'de'"), ("batch_size=1", "batch_size is 1"), ("batch_size=8.0", "batch_size is 8.0"),
-    ("steps=true", "steps is True"), ("loss=mse", "loss is 'mse', expected one of info_nce, distillation"),
+    ("steps=true", "steps is True"), ("loss=mse", "loss is 'mse', expected one of info_nce, symmetric, distillation"),
     ("trainable_layers=0", "trainable_layers is 0"), ("mini_batch_size=0", "mini_batch_size is 0"),
     ("weight_decay=-1", "weight_decay is -1"), ("learning_rate=0", "learning_rate is 0"),
     ("seed=1", "no setting seed")])
@@ -98,6 +98,64 @@ def test_fewer_groups_are_part_of_more():
         mini.sampler(System.parse("X-X groups=999"), 0)
     with pytest.raises(SettingsError, match="sets: no training set nothere; there are: train"):
         mini.sampler(System.parse("X-X sets=[nothere]"), 0)
+
+
+PARAGRAPHS = {"format": "lareqa-paragraphs", "name": "p", "folder": "xquad-r", "languages": ["de", "en"]}
+
+
+def with_further(folder, *entries):
+    """A preset like mini, with further test sets."""
+    config = yaml.safe_load((ROOT / "configs" / "mini.yaml").read_text("utf-8"))
+    config["data"]["further"] = list(entries)
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    return Preset(str(folder / "mine"))
+
+
+def test_further_test_sets_are_read_when_they_are_asked_for_and_no_sooner(tmp_path):
+    for name in ("queries", "corpus"):
+        (tmp_path / f"{name}.jsonl").write_text('{"_id": "1", "language": "de", "text": "?"}\n', "utf-8")
+    (tmp_path / "qrels.tsv").write_text("1\t1\t1\n", "utf-8")
+    preset = with_further(tmp_path, {"format": "beir", "name": "there", "folder": str(tmp_path)},
+                          {"format": "beir", "name": "away", "folder": str(tmp_path / "nowhere")})
+    # Nothing is read by these, so that one whose folder is missing does no harm.
+    assert list(preset.further) == ["there", "away"] and "away" in preset.further and len(preset.further) == 2
+    assert list(preset.test_sets) == ["mini"]
+    found = preset.further["there"]
+    assert found.name == "there" and len(found.queries) == 1 and preset.further["there"] is found
+    with pytest.raises(FileNotFoundError, match="nowhere/queries.jsonl: no such file"):
+        preset.further["away"]
+    assert not Preset("mini").further
+
+
+def test_further_test_sets_change_no_key(tmp_path):
+    assert with_further(tmp_path, PARAGRAPHS).choices(XX, 0) == Preset("mini").choices(XX, 0)
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"name": "mini"}, "benchmarks and further: 'mini' stands there twice"),
+    ({"format": "csv"}, "further: format is 'csv', expected one of articles, lareqa, beir, lareqa-paragraphs"),
+    ({"format": "beir"}, "further: an entry of format beir has no setting languages"),
+    ({"languages": ["de", "fr"]}, r"further: languages is \['de', 'fr'\], expected different ones of ar, de, el, en"),
+    ({"languages": ["de", "de"]}, r"further: languages is \['de', 'de'\], expected different"),
+    ({"languages": [["de"]]}, r"further: languages is \[\['de'\]\], expected different"),
+    ({"languages": "de"}, "further: languages is 'de'"), ({"languages": []}, r"further: languages is \[\]"),
+    ({"queries": ["es"]}, r"further: queries is \['es'\], expected different ones of de, en$"),
+    ({"queries": ["de"], "languages": 7}, "further: languages is 7"), ({"name": "a/b"}, "further: name is 'a/b'"),
+    ({"folder": None}, "further: folder is None, expected text")])
+def test_further_entries_that_cannot_be_used_are_refused(tmp_path, changes, reason):
+    assert list(with_further(tmp_path, PARAGRAPHS | {"queries": ["en"]}).further) == ["p"]
+    with pytest.raises(SettingsError, match=f"mine.yaml: .*{reason}"):
+        with_further(tmp_path, PARAGRAPHS | changes)
+
+
+def test_no_further_entries_are_no_list_of_them(tmp_path):
+    with pytest.raises(SettingsError, match="further must be a list of entries"):
+        with_further(tmp_path)
+
+
+def test_the_sets_beside_the_benchmarks_need_no_folder_until_they_are_asked_for():
+    preset = Preset("xquad", Workspace(data=ROOT))
+    assert {"xquad-paragraphs", "xquad-paragraphs-en", "xquad-paragraphs-en-de-es", "tico19"} <= set(preset.further)
 
 
 @pytest.mark.parametrize(("change", "reason"), [
@@ -146,3 +204,10 @@ def test_selection_is_held_out_of_training():
     held = preset.selection["passage"]
     assert len(held) == len(set(held)) == 256
     assert not set(held) & set(tydi.passage["en"].to_pylist())
+
+
+@pytest.mark.skipif(not (SHARED / "xquad-r").is_dir(), reason="XQuAD-R is not at hand (../shared/data)")
+def test_paragraphs_are_pooled_as_the_file_says():
+    test_set = Preset("xquad", Workspace(data=SHARED)).further["xquad-paragraphs-en-de-es"]
+    assert test_set.languages == test_set.query_languages == ("en", "de", "es")
+    assert (len(test_set.queries), len(test_set.candidates)) == (3570, 720)

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from conftest import group
 
-from hybridlib.debiasing import unit
-from reproduction.run.remedies import REMEDIES, SIDES, apply_remedy, check_remedy, needs_training_means, training_texts
+from hybridlib.debiasing import LanguageErasure, LanguageInformationRemoval, LanguageSubspace, Leace, unit
+from reproduction.run.remedies import (
+    REMEDIES,
+    SIDES,
+    apply_remedy,
+    check_remedy,
+    is_quota,
+    needs_training_means,
+    training_texts,
+)
 from reproduction.sources import articles
 
 LANGUAGES = ("de", "en", "es")
@@ -13,11 +21,11 @@ LANGUAGES = ("de", "en", "es")
 
 @pytest.fixture
 def test_set():
-    """Four articles of two sentences and one question, in three languages."""
+    """Six articles of two sentences and one question, in three languages."""
     return articles.test_set(
         [{"id": f"a{n}", "sentences": {x: [f"{n}{i}{x}" for i in range(2)] for x in LANGUAGES},
           "questions": [{"id": f"a{n}-1", "answer": n % 2, "text": dict.fromkeys(LANGUAGES, "?")}]}
-         for n in range(4)], "toy", LANGUAGES)
+         for n in range(6)], "toy", LANGUAGES)
 
 
 def vectors(test_set, seed=0, width=8, shift=3.0):
@@ -68,6 +76,49 @@ def test_the_subspace_is_that_of_both_sides_means(test_set):
         assert np.abs(found @ directions[1]).max() > 0.1
 
 
+@pytest.mark.parametrize(("remedy", "kind"), [
+    ("subspace-corpus", LanguageSubspace), ("erasure-corpus", LanguageErasure), ("leace-corpus", Leace)])
+def test_what_needs_no_label_is_fitted_on_the_candidates_and_asks_no_query_for_its_language(test_set, remedy, kind):
+    queries, candidates = vectors(test_set)
+    queries[:] = queries[0]
+    ours = apply_remedy(remedy, queries, candidates, test_set)
+    fitted = kind.fit(candidates, test_set.candidates["language"].to_numpy())
+    np.testing.assert_array_equal(ours[1], fitted.transform(candidates))
+    np.testing.assert_array_equal(ours[0], fitted.transform(queries))
+    assert np.ptp(ours[0], axis=0).max() < 1e-6 and np.abs(ours[0] - queries).max() > 0.1
+
+
+def test_removal_of_language_information_is_fitted_on_the_candidates(test_set):
+    queries, candidates = vectors(test_set)
+    ours = apply_remedy("lir-corpus", queries, candidates, test_set)
+    fitted = LanguageInformationRemoval.fit(candidates, test_set.candidates["language"].to_numpy())
+    for found, texts in zip(ours, (test_set.queries, test_set.candidates), strict=True):
+        for language in LANGUAGES:
+            own = found[(texts["language"] == language).to_numpy()]
+            np.testing.assert_allclose(own @ fitted.directions[language].T, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("remedy", "alpha"), [("shift-training", 1), ("shift-training:0.6", 0.6)])
+def test_a_shift_moves_candidates_only_by_training_passages_and_not_the_english(test_set, remedy, alpha):
+    queries, candidates = vectors(test_set)
+    means = means_of_training(("de", "en", "fr"))
+    ours = apply_remedy(remedy, queries, candidates, test_set, means)
+    np.testing.assert_array_equal(ours[0], queries)
+    passages, blocks = means["candidates"], test_set.blocks()
+    of_german, of_french = passages["de"] - passages["en"], passages["fr"] - passages["en"]
+    # No Spanish passage was trained on: the mean shift of the languages that are not English.
+    for language, moved in (("en", 0), ("de", of_german), ("es", (of_german + of_french) / 2)):
+        given = candidates[blocks[language]]
+        np.testing.assert_allclose(ours[1][blocks[language]], unit(given - alpha * moved), atol=1e-6)
+
+
+def test_a_quota_is_of_ranks_and_leaves_embeddings_as_they_are(test_set):
+    given = vectors(test_set)
+    for found, before in zip(apply_remedy("quota", *given, test_set), given, strict=True):
+        np.testing.assert_array_equal(found, before)
+    assert [remedy for remedy in ("", *REMEDIES) if is_quota(remedy)] == ["quota"]
+
+
 def test_leaving_one_out_is_a_loop_over_queries(test_set):
     queries, candidates = vectors(test_set)
     ours, _ = apply_remedy("centring-queries", queries, candidates, test_set)
@@ -86,7 +137,7 @@ def test_one_query_in_a_language_has_no_other_to_take_a_mean_of():
         apply_remedy("centring-queries", *vectors(one), one)
 
 
-@pytest.mark.parametrize("remedy", [*REMEDIES, "subspace:1"])
+@pytest.mark.parametrize("remedy", [*REMEDIES, "subspace:1", "shift-training:0.25"])
 def test_only_one_remedy_looks_at_other_test_queries(test_set, remedy):
     queries, candidates = vectors(test_set)
     changed = queries.copy()
@@ -107,11 +158,15 @@ def test_training_texts_are_of_the_training_languages_and_no_more_groups_than_as
 
 
 def test_which_remedies_need_training_texts():
-    assert [remedy for remedy in (*REMEDIES, "subspace:4") if needs_training_means(remedy)] == [
-        "centring-training", "subspace", "subspace:4"]
+    every = (*REMEDIES, "subspace:4", "shift-training:0.6")
+    assert [remedy for remedy in every if needs_training_means(remedy)] == [
+        "centring-training", "subspace", "shift-training", "subspace:4", "shift-training:0.6"]
 
 
-@pytest.mark.parametrize("remedy", ["magic", "centring-corpus:2", "subspace:", "subspace:0", "subspace:x", ""])
+@pytest.mark.parametrize("remedy", [
+    "magic", "centring-corpus:2", "subspace:", "subspace:0", "subspace:x", "", "quota:2", "leace-corpus:1",
+    "subspace-corpus:4", "shift-training:", "shift-training:1", "shift-training:0", "shift-training:0.60",
+    "shift-training:.6", "shift-training:1.5", "shift-training:0.6x"])
 def test_unknown_remedies_are_named(test_set, remedy):
     with pytest.raises(ValueError, match=f"no remedy '{remedy}'; there are: centring-training, .* and subspace:N"):
         check_remedy(remedy)

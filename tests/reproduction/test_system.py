@@ -10,7 +10,9 @@ SWEEPS = yaml.safe_load((ROOT / "configs" / "evidence" / "sweeps.yaml").read_tex
 
 
 @pytest.mark.parametrize("text", sorted({text for preset in SWEEPS.values() for sweep in preset.values()
-                                         for text in sweep} | {"X-X sets=[a,b] groups=7 + subspace", "./a/folder"}))
+                                         for text in sweep} | {
+    "X-X sets=[a,b] groups=7 + subspace", "./a/folder", "untrained + shift-training:0.6", "X-Y + shift-training",
+    "Hybrid alpha=0.4 + leace-corpus", "X-X + quota", "org/model + lir-corpus", "untrained + erasure-corpus"}))
 def test_a_system_is_printed_as_it_was_read(text):
     system = System.parse(text)
     assert str(system) == text and System.parse(str(system)) == system
@@ -36,7 +38,8 @@ def test_what_a_name_says():
     ("X-X languages=[de, en]", "written name=value without spaces|cannot be read"),
     ("org/model temperature=0.05", "no sampling 'org/model' in"), ("", "no sampling ''"),
     ("X-X + magic", "no remedy 'magic'; there are: centring-training"), ("X-X + subspace:0", "no remedy 'subspace:0'"),
-    ("X-X + centring-corpus:2", "no remedy"), ("X-X + ", "no remedy behind the"),
+    ("X-X + centring-corpus:2", "no remedy"), ("X-X + shift-training:1", "no remedy 'shift-training:1'"),
+    ("X-X + ", "no remedy behind the"),
     ("X-X steps=3 steps=4", "steps is given twice"), ("untrained steps=3", "nothing is trained here")])
 def test_what_is_misspelt_is_refused_by_name(text, reason):
     with pytest.raises(ValueError, match=reason):

@@ -1,0 +1,179 @@
+"""Evidence within a time budget: what to measure first, what still fits, and what the rest would cost."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from hybridlib.evaluation import NO_SEED
+from reproduction.findings import sweeps
+from reproduction.run import Store, System
+from reproduction.run.evidence import facts_of, is_kept, keep
+from reproduction.run.settings import SettingsError, read_yaml
+
+_MUST, _MAY = {"name", "systems", "seeds"}, {"remedies", "test_sets", "ranks"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One run of a plan, and what is measured of it.
+
+    Attributes
+    ----------
+    block : str
+    system : System
+    seed : int
+    test_sets, remedies, ranks : tuple of str
+        See `reproduction.run.evidence.keep`.
+    """
+
+    block: str
+    system: System
+    seed: int
+    test_sets: tuple[str, ...]
+    remedies: tuple[str, ...] = ()
+    ranks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.block}: {self.system}" + (f", seed {self.seed}" if self.system.is_trained else "")
+
+
+def plan_of(store: Store) -> list[Item]:
+    """What is measured of a preset, in order (see ``configs/evidence/plan.yaml``).
+
+    Raises
+    ------
+    SettingsError
+        If a block is not what it must be.
+    """
+    file = store.workspace.configs / "evidence" / "plan.yaml"
+    blocks = read_yaml(file).get(store.preset.name) or [
+        {"name": name, "systems": systems, "seeds": 3} for name, systems in sweeps.every(store).items()]
+    return [item for number, block in enumerate(blocks)
+            for item in _items(store, block, f"{file}: block {number + 1} of {store.preset.name}")]
+
+
+def _items(store: Store, block: Any, where: str) -> Iterator[Item]:
+    if not isinstance(block, dict) or not _MUST <= block.keys() <= _MUST | _MAY:
+        raise SettingsError(f"{where}: expected {', '.join(sorted(_MUST))} and perhaps {', '.join(sorted(_MAY))}")
+    for name in (_MUST | _MAY) - {"name", "seeds"}:
+        if not isinstance(block.get(name, []), list) or not all(isinstance(x, str) for x in block.get(name, [])):
+            raise SettingsError(f"{where}: {name} must be a list of names")
+    if type(block["seeds"]) is not int or block["seeds"] < 1:
+        raise SettingsError(f"{where}: seeds is {block['seeds']!r:.80}, expected a whole number of at least 1")
+    benchmarks = [entry["name"] for entry in store.preset.entries["benchmarks"]]
+    test_sets = tuple(block.get("test_sets", benchmarks))
+    if unknown := {*test_sets} - {*benchmarks, *store.preset.further}:
+        raise SettingsError(f"{where}: the preset has no test set {', '.join(sorted(unknown))}")
+    # A remedy in the name of a system is one of those that are measured beside it.
+    parsed = [System.parse(text) for text in block["systems"]]
+    remedies = list(dict.fromkeys([*block.get("remedies", []), *(x.remedy for x in parsed if x.remedy)]))
+    for seed in range(block["seeds"]):
+        for system in dict.fromkeys(x.base for x in parsed):
+            if system.is_trained:
+                store.preset.settings(system, seed)  # what cannot be trained stops here, before any work
+            if system.is_trained or not seed:
+                yield Item(block["name"], system, seed if system.is_trained else NO_SEED, test_sets, tuple(remedies),
+                           tuple(block.get("ranks", [])))
+
+
+def share(items: Sequence[Item], number: int, of: int) -> list[Item]:
+    """Every ``of``-th run of a plan, from the ``number``-th on (1 is the first); all items of a run are in one share.
+
+    For several processes that measure together, each with a folder of runs of its own.
+    """
+    runs = list(dict.fromkeys((item.system, item.seed) for item in items))
+    mine = set(runs[number - 1::of])
+    return [item for item in items if (item.system, item.seed) in mine]
+
+
+def seconds_of(text: str) -> float:
+    """A budget as it is written: ``90s``, ``10m``, ``2h``.
+
+    >>> seconds_of("10m")
+    600.0
+    """
+    try:
+        found = pd.Timedelta(text).total_seconds()
+    except ValueError:
+        found = 0.0
+    if not found > 0 or text.strip().isdigit():
+        raise ValueError(f"a budget of {text!r:.80}: expected a time such as 90s, 10m or 2h")
+    return found
+
+
+def folder_of(store: Store, item: Item) -> Path:
+    """Where the evidence of an item is kept while it is measured."""
+    return store.folder / "evidence" / item.block
+
+
+def spend(store: Store, items: Sequence[Item], seconds: float, *, discard: bool = False,
+          tell: Callable[[str], None] = print, clock: Callable[[], float] = time.monotonic) -> list[Item]:
+    """Measure items in their order as far as a budget reaches; none is begun that does not fit.
+
+    What a run costs is taken from those that were measured before, here or in an earlier call: the mean of their
+    seconds a step, and of their evaluations in the same block. The first of a kind is begun on trust.
+
+    Parameters
+    ----------
+    store : Store
+    items : sequence of Item
+    seconds : float
+        The budget.
+    discard : bool
+        Whether weights and embeddings go when a run's last item is measured.
+    tell : callable
+        Told of every item.
+    clock : callable
+        Seconds.
+
+    Returns
+    -------
+    list of Item
+        What is left.
+    """
+    started, left = clock(), []
+    for number, item in enumerate(items):
+        folder = folder_of(store, item)
+        if is_kept(folder, store, item.system, item.seed):
+            continue
+        spent, needed = clock() - started, cost(store, item)
+        if needed > seconds - spent:
+            left.append(item)
+            continue
+        begun = clock()
+        if item.system.is_trained:
+            store.train(item.system, item.seed)
+        keep(folder, store, item.system, item.seed, item.test_sets, item.remedies, item.ranks)
+        tell(f"{item}: {clock() - begun:.0f} s (at {clock() - started:.0f} of {seconds:.0f} s)")
+        again = {(later.system, later.seed) for later in items[number + 1:]}
+        if discard and (item.system, item.seed) not in again:
+            shutil.rmtree(store.run_folder(item.system, item.seed))
+    return left
+
+
+def cost(store: Store, item: Item) -> float:
+    """Seconds that an item will take by what was measured so far; 0 where nothing is known."""
+    every = [facts_of(file) | {"block": file.parent.name}
+             for file in sorted((store.folder / "evidence").glob("*/*.cells.parquet"))]
+    training = 0.0
+    if item.system.is_trained and not store.is_trained(item.system, item.seed):
+        pace = [facts["training seconds"] / facts["steps"] for facts in every if facts["steps"]]
+        training = store.preset.settings(item.system, item.seed).steps * fmean(pace) if pace else 0.0
+    evaluation = [facts["measuring seconds"] for facts in every if facts["block"] == item.block]
+    return training + (fmean(evaluation) if evaluation else 0.0)
+
+
+def rest(store: Store, left: Sequence[Item]) -> str:
+    """What was not measured, and what it would cost: a line per block."""
+    lines = []
+    for block in dict.fromkeys(item.block for item in left):
+        items = [item for item in left if item.block == block]
+        minutes = sum(cost(store, item) for item in items) / 60
+        lines.append(f"left of {block}: {len(items)} runs, about {minutes:.0f} minutes")
+    return "\n".join(lines) or "nothing is left"

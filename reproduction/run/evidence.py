@@ -1,0 +1,154 @@
+"""What is kept of a run without its weights: ranks, packed, and sums over articles of every measure.
+
+In one folder, of one precision on one kind of device:
+
+``<run>.cells.parquet``
+    `hybridlib.evaluation.cells` per test set and remedy, all in one table, with ``benchmark``, ``system``,
+    ``sampling``, ``remedy`` and ``seed``: every mean, interval and verdict comes from it.
+``<run>.<test set>.ranks.parquet``
+    The numbers of the ranks table; its keys, the same for all runs, are in ``<test set>.keys.parquet``.
+
+The facts of the run (key of its settings, precision, machine, versions, seconds) stand in the metadata of each file.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hybridlib import files
+from hybridlib.errors import RunError
+from hybridlib.evaluation import cells, per_query
+from reproduction.run.store import Store
+from reproduction.run.system import System
+
+KEYS = ["question", "cluster", "query_language", "language", "grade"]
+_FACTS = b"reproduction"
+_ALIKE = ("precision", "device")  # of all runs in a folder: others differ by more than what is compared
+
+
+def _write(table: pd.DataFrame, file: Path, facts: dict[str, Any]) -> None:
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = arrow.replace_schema_metadata({_FACTS: json.dumps(facts, sort_keys=True)})
+    with files.atomic(file) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd", compression_level=19)
+
+
+def facts_of(file: str | Path) -> dict[str, Any]:
+    """What is known of the run behind a file of evidence.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        return json.loads(pq.read_schema(file).metadata[_FACTS])
+    except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
+        raise ValueError(f"{file}: not a file of evidence of this project") from None
+
+
+def is_kept(folder: Path, store: Store, system: System, seed: int) -> bool:
+    """Whether a folder has the evidence of a run with exactly these settings."""
+    file = _cells_file(folder, store, system, seed)
+    return file.is_file() and facts_of(file)["key"] == files.key(store.preset.choices(system, seed))
+
+
+def _cells_file(folder: Path, store: Store, system: System, seed: int) -> Path:
+    return Path(folder) / f"{store.run_folder(system, seed).name}.cells.parquet"
+
+
+def keep(folder: Path, store: Store, system: System, seed: int, test_sets: Sequence[str],
+         remedies: Sequence[str] = (), ranks: Sequence[str] = ()) -> None:
+    """Evaluate a run, as far as that is not done, and keep what came out.
+
+    Parameters
+    ----------
+    folder : Path
+    store : Store
+    system : System
+        Without a remedy.
+    seed : int
+    test_sets : sequence of str
+    remedies : sequence of str
+        Measured beside the plain run.
+    ranks : sequence of str
+        Test sets whose ranks are kept, too.
+    """
+    started = time.monotonic()
+    store.evaluate([(system, seed)], test_sets)
+    parts, facts = [], {}
+    for name in test_sets:
+        facts = _facts(store, system, seed, name)
+        for remedied in [system, *(replace(system, remedy=remedy) for remedy in remedies)]:
+            table = store.ranks(remedied, seed, name)
+            parts.append(cells(per_query(table)).assign(benchmark=name, system=str(remedied),
+                                                        sampling=system.sampling, remedy=remedied.remedy, seed=seed))
+            if not remedied.remedy and name in ranks:
+                keys = Path(folder) / f"{name}.keys.parquet"
+                if not keys.is_file():
+                    _write(table[KEYS], keys, {"benchmark": name})
+                _write(table.drop(columns=KEYS), Path(folder) / f"{store.run_folder(system, seed).name}.{name}"
+                                                                ".ranks.parquet", facts)
+    whole = pd.concat(parts, ignore_index=True)
+    # Half the bytes; what is lost is below a ten-millionth of a value.
+    sums = whole.select_dtypes("float64").columns
+    counts = [name for name in whole if name.endswith(": queries")]
+    whole = whole.astype(dict.fromkeys(sums, "float32") | dict.fromkeys(counts, "int32"))
+    _write(whole, _cells_file(folder, store, system, seed), facts | {
+        "measuring seconds": round(time.monotonic() - started, 1)})
+
+
+def _facts(store: Store, system: System, seed: int, test_set: str) -> dict[str, Any]:
+    """Of a run and its evaluation: what must be alike in a comparison, and what a reader wants to know."""
+    measured = store.facts(system, seed, test_set)
+    manifest = store.run_folder(system, seed) / "manifest.json"
+    trained = json.loads(manifest.read_text("utf-8")) if manifest.is_file() else {}
+    return {"key": files.key(store.preset.choices(system, seed)), "system": str(system), "seed": seed,
+            **{name: measured.get(name) for name in (*_ALIKE, "gpu", "cpu", "threads", "versions", "git")},
+            "training seconds": trained.get("seconds"), "steps": trained.get("steps_run"),
+            "best step": trained.get("best_step")}
+
+
+def read_cells(folder: str | Path) -> pd.DataFrame:
+    """All cells of a folder, in one table.
+
+    Raises
+    ------
+    RunError
+        If runs of two precisions, or of two kinds of devices, lie in it.
+    FileNotFoundError
+        If there is none.
+    """
+    found = sorted(Path(folder).glob("*.cells.parquet"))
+    if not found:
+        raise FileNotFoundError(f"{folder}: no evidence, that is no file *.cells.parquet")
+    check_alike(found)
+    return pd.concat([pd.read_parquet(file) for file in found], ignore_index=True)
+
+
+def check_alike(found: Sequence[Path]) -> None:
+    """Raise `RunError` where files of evidence are of two precisions or two kinds of devices."""
+    for fact in _ALIKE:
+        values: dict[str, Path] = {}
+        for file in found:
+            values.setdefault(str(facts_of(file)[fact]), file)
+        if len(values) > 1:
+            raise RunError(f"runs of two {fact}s are not compared: " + ", ".join(
+                f"{file.name} is of {value}" for value, file in values.items()) + "; keep them in folders of their own")
+
+
+def read_ranks(folder: str | Path, run: str, test_set: str) -> pd.DataFrame:
+    """The ranks table of a run, as `hybridlib.evaluation.rank_test_set` made it."""
+    keys, numbers = (pd.read_parquet(Path(folder) / name)
+                     for name in (f"{test_set}.keys.parquet", f"{run}.{test_set}.ranks.parquet"))
+    if len(keys) != len(numbers):
+        raise ValueError(f"{folder}: {run}.{test_set}.ranks.parquet has {len(numbers)} rows, and the keys of "
+                         f"{test_set} are {len(keys)}")
+    return pd.concat([keys, numbers], axis=1)
