@@ -5,6 +5,7 @@ PRESET ?= $(if $(DATA),xquad,mini)
 SEED ?= 0 1 2
 DEVICE ?= cpu
 FRACTION ?= 1
+BUDGET ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -30,9 +31,13 @@ data: $(VENV)/.made  ## download and build what preset xquad reads, into DATA or
 reproduce: $(VENV)/.made  ## run the notebooks in order; prints the result table beside the paper's
 	$(BIN)/python -m reproduction.commands.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) --device $(DEVICE)
 
-evidence: $(VENV)/.made  ## measure the sweeps 08 to 11 and judge the claims: hours, resumable; FRACTION=0.5 for a part
+evidence: $(VENV)/.made  ## measure the sweeps 08 to 11: hours, resumable; FRACTION=0.5 for a part, BUDGET=10m for what fits
+ifneq ($(BUDGET),)
+	$(BIN)/python -m reproduction.commands.measure --preset $(PRESET) --data "$(DATA)" --device $(DEVICE) --budget $(BUDGET)
+else
 	$(BIN)/python -m reproduction.commands.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) \
 		--device $(DEVICE) --evidence --fraction $(FRACTION)
+endif
 
 publish: $(VENV)/.made  ## commit to what was measured and drawn: from runs/ to results/ and figures/
 	$(BIN)/python -m reproduction.commands.publish --preset $(PRESET)

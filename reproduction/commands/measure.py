@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reproduction.commands.measure", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="mini", help="a file of configs/, without its ending")
-    parser.add_argument("--data", type=Path, help="folder of the preset's data, where it needs one")
+    parser.add_argument("--data", default="", help="folder of the preset's data, where it needs one")
     parser.add_argument("--budget", required=True, help="a time: 90s, 10m, 2h")
     parser.add_argument("--blocks", nargs="+", help="only these blocks of the plan (default: all)")
     parser.add_argument("--share", default="1/1", help="2/4: the second of four shares (default: the whole)")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         number, of = _share(chosen.share)
         seconds = seconds_of(chosen.budget)
         check_device(chosen.device)
-        store = Store.open(chosen.preset, Workspace(chosen.data, chosen.device, runs=chosen.runs))
+        store = Store.open(chosen.preset, Workspace(chosen.data or None, chosen.device, runs=chosen.runs))
         items = plan_of(store)
         blocks = list(dict.fromkeys(item.block for item in items))
         if unknown := {*(chosen.blocks or ())} - {*blocks}:

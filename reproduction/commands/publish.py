@@ -1,7 +1,9 @@
 """Commit to what was measured: ``make publish PRESET=mini`` takes tables and pictures from ``runs/`` to the repository.
 
 Notebooks leave what they measure and draw under ``runs/<preset>/report``. A committed table or picture is replaced only
-by one that has no fewer seeds and lacks none of its systems; what is left as it was is said, with the reason.
+by one that has no fewer seeds and lacks none of its systems; what is left as it was is said, with the reason. What
+``make evidence BUDGET=…`` measured goes from ``runs/<preset>/evidence`` to ``results/<preset>/<device>``, by the same
+rule: a block that lacks a run of the committed one is left.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import pandas as pd
 from hybridlib import files
 from hybridlib.errors import one_line_errors
 from reproduction.findings.figures import DRAWN, count_seeds
+from reproduction.run.evidence import facts_of, gather
 from reproduction.workspace import Workspace
 
 
@@ -88,6 +91,23 @@ def publish(preset: str, workspace: Workspace) -> tuple[list[str], dict[str, str
     return done, left
 
 
+def publish_evidence(preset: str, workspace: Workspace) -> tuple[list[str], dict[str, str]]:
+    """Take the evidence of a preset from where it was measured, block by block; returns as `publish`."""
+    done, left = [], {}
+    for source in sorted(path for path in (workspace.runs / preset / "evidence").glob("*") if path.is_dir()):
+        new = [facts for file in sorted(source.glob("*.cells.parquet")) for facts in facts_of(file)]
+        if not new:
+            continue
+        target = workspace.results(preset) / new[0]["device"] / source.name
+        old = [facts for file in sorted(target.glob("*.cells.parquet")) for facts in facts_of(file)]
+        if gone := sorted({(x["system"], x["seed"]) for x in old} - {(x["system"], x["seed"]) for x in new}):
+            left[f"evidence of {source.name}"] = f"the new one lacks {', '.join(f'{x} of seed {n}' for x, n in gone)}"
+            continue
+        gather(source, target)
+        done.append(f"evidence of {source.name}: {len(new)} runs")
+    return done, left
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m reproduction.commands.publish", description=__doc__,
@@ -95,7 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preset", default="mini", help="a file of configs/, without its ending")
     chosen = parser.parse_args(arguments)
     with one_line_errors():
-        done, left = publish(chosen.preset, Workspace())
+        done, left = publish_evidence(chosen.preset, Workspace())
+        if not done or Workspace().drawn(chosen.preset).is_dir():
+            tables, kept = publish(chosen.preset, Workspace())
+            done, left = [*done, *tables], left | kept
     print("published:", ", ".join(done) or "nothing")
     for name, reason in left.items():
         print(f"left as it was: {name}: {reason}")

@@ -33,6 +33,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -334,11 +335,11 @@ class Ledger:
 
     def _table(self, source: str) -> pd.DataFrame:
         if source not in self._tables:
-            path = self.root / source
-            if False:
-                preset = path.parent.name
-                path = (self.workspace.runs / preset / "evidence" if path.is_dir() else
-                        self.workspace.drawn(preset) / "results" / path.name)
+            path, (room, preset, *names) = self.root / source, Path(source).parts
+            if self.fresh and room == "results" and path.is_dir():
+                path = self.workspace.runs / preset / "evidence" / names[-1]
+            elif self.fresh and room == "results" and len(names) == 1:  # others are made where they lie
+                path = self.workspace.drawn(preset) / "results" / names[0]
             if path.is_dir():
                 table = read_cells(path)
             elif path.suffix == ".csv":

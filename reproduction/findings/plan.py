@@ -159,8 +159,8 @@ def spend(store: Store, items: Sequence[Item], seconds: float, *, discard: bool 
 
 def cost(store: Store, item: Item) -> float:
     """Seconds that an item will take by what was measured so far; 0 where nothing is known."""
-    every = [facts_of(file) | {"block": file.parent.name}
-             for file in sorted((store.folder / "evidence").glob("*/*.cells.parquet"))]
+    found = sorted((store.folder / "evidence").glob("*/*.cells.parquet"))
+    every = [facts | {"block": file.parent.name} for file in found for facts in facts_of(file)]
     training = 0.0
     if item.system.is_trained and not store.is_trained(item.system, item.seed):
         pace = [facts["training seconds"] / facts["steps"] for facts in every if facts["steps"]]

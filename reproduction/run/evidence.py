@@ -4,14 +4,17 @@ In one folder, of one precision on one kind of device:
 
 ``<run>.cells.parquet``
     `hybridlib.evaluation.cells` per test set and remedy, all in one table, with ``benchmark``, ``system``,
-    ``sampling``, ``remedy`` and ``seed``: every mean, interval and verdict comes from it.
+    ``sampling``, ``remedy`` and ``seed``: every mean, interval and verdict comes from it. Committed are several runs
+    in one file, with the measures of `KEPT`.
 ``<run>.<test set>.ranks.parquet``
     The numbers of the ranks table; its keys, the same for all runs, are in ``<test set>.keys.parquet``.
 
-The facts of the run (key of its settings, precision, machine, versions, seconds) stand in the metadata of each file.
+The facts of the runs (keys of their settings, precision, machine, versions, seconds) stand in the metadata of each
+file.
 """
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,20 +31,27 @@ from hybridlib.evaluation import cells, per_query
 from reproduction.run.store import Store
 from reproduction.run.system import System
 
+# What is committed: a hundred runs have some 20 MB with these, twice as many with all.
+KEPT = ("monolingual AP", "crosslingual AP", "multilingual AP", "rank distance", "own-language rank",
+        "own language first", "others above own", "TLR@20", "Max@R", "Complete@10", "PEER@20", "monolingual nDCG@10",
+        "multilingual nDCG@10", "crosslingual P@1")
 KEYS = ["question", "cluster", "query_language", "language", "grade"]
 _FACTS = b"reproduction"
+_RUN = ("benchmark", "system", "sampling", "remedy", "seed")
 _ALIKE = ("precision", "device")  # of all runs in a folder: others differ by more than what is compared
 
 
-def _write(table: pd.DataFrame, file: Path, facts: dict[str, Any]) -> None:
+def _write(table: pd.DataFrame, file: Path, facts: Any) -> None:
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     arrow = arrow.replace_schema_metadata({_FACTS: json.dumps(facts, sort_keys=True)})
     with files.atomic(file) as temporary:
-        pq.write_table(arrow, temporary, compression="zstd", compression_level=19)
+        numbers = [name for name in table if table[name].dtype == "float32"]
+        pq.write_table(arrow, temporary, compression="zstd", compression_level=19, use_byte_stream_split=numbers,
+                       use_dictionary=[name for name in table if name not in numbers])
 
 
-def facts_of(file: str | Path) -> dict[str, Any]:
-    """What is known of the run behind a file of evidence.
+def facts_of(file: str | Path) -> list[dict[str, Any]]:
+    """What is known of the runs behind a file of evidence, one after the other.
 
     Raises
     ------
@@ -49,7 +59,8 @@ def facts_of(file: str | Path) -> dict[str, Any]:
         If it is none.
     """
     try:
-        return json.loads(pq.read_schema(file).metadata[_FACTS])
+        found = json.loads(pq.read_schema(file).metadata[_FACTS])
+        return found if isinstance(found, list) else [found]
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
         raise ValueError(f"{file}: not a file of evidence of this project") from None
 
@@ -57,7 +68,7 @@ def facts_of(file: str | Path) -> dict[str, Any]:
 def is_kept(folder: Path, store: Store, system: System, seed: int) -> bool:
     """Whether a folder has the evidence of a run with exactly these settings."""
     file = _cells_file(folder, store, system, seed)
-    return file.is_file() and facts_of(file)["key"] == files.key(store.preset.choices(system, seed))
+    return file.is_file() and facts_of(file)[0]["key"] == files.key(store.preset.choices(system, seed))
 
 
 def _cells_file(folder: Path, store: Store, system: System, seed: int) -> Path:
@@ -133,12 +144,37 @@ def read_cells(folder: str | Path) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(file) for file in found], ignore_index=True)
 
 
+def gather(source: str | Path, target: str | Path) -> list[Path]:
+    """Copy the evidence of a folder to where it is committed: cells in one file, ranks as they are.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    source, target = Path(source), Path(target)
+    found = sorted(source.glob("*.cells.parquet"))
+    table = read_cells(source)
+    columns = [name for name in table if name.removesuffix(": queries") in (*KEPT, "cluster", "query_language",
+                                                                           *_RUN)]
+    order = ["benchmark", "cluster", "query_language"]  # alike rows side by side: they take less room
+    written = [target / f"{source.name}.cells.parquet"]
+    _write(table[columns].sort_values(order, kind="stable", ignore_index=True), written[0],
+           [facts for file in found for facts in facts_of(file)])
+    for file in sorted((*source.glob("*.ranks.parquet"), *source.glob("*.keys.parquet"))):
+        written.append(target / file.name)
+        with files.atomic(written[-1]) as temporary:
+            shutil.copyfile(file, temporary)
+    return written
+
+
 def check_alike(found: Sequence[Path]) -> None:
     """Raise `RunError` where files of evidence are of two precisions or two kinds of devices."""
     for fact in _ALIKE:
         values: dict[str, Path] = {}
         for file in found:
-            values.setdefault(str(facts_of(file)[fact]), file)
+            for facts in facts_of(file):
+                values.setdefault(str(facts[fact]), file)
         if len(values) > 1:
             raise RunError(f"runs of two {fact}s are not compared: " + ", ".join(
                 f"{file.name} is of {value}" for value, file in values.items()) + "; keep them in folders of their own")

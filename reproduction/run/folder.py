@@ -9,9 +9,9 @@ folder, asking for others replaces it.
 import importlib.metadata
 import json
 import platform
-import resource
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -101,8 +101,18 @@ def manifest(started: float, **facts: Any) -> dict[str, Any]:
     return facts | {
         "python": platform.python_version(), "versions": versions, "git": revision,
         "machine": platform.machine(), "cpu": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(), **_gpu(), "seconds": round(time.monotonic() - started, 1),
-        "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)}
+        "threads": torch.get_num_threads(), **_gpu(), "seconds": round(time.monotonic() - started, 1), **_memory()}
+
+
+def _memory() -> dict[str, float | None]:
+    """The most memory that this process held, where the system says it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return {"peak_memory_gib": None}
+    # Kibibytes on Linux, bytes on macOS.
+    unit = 2**30 if sys.platform == "darwin" else 2**20
+    return {"peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 2)}
 
 
 def _gpu() -> dict[str, Any]:

@@ -56,9 +56,9 @@ def plain(markdown: str) -> str:
 
 
 def sections(markdown: str) -> list[Section]:
-    """The sections of a file, without comments and fenced code; what stands before the first heading is left out.
+    r"""The sections of a file, without comments and fenced code; what stands before the first heading is left out.
 
-    >>> [section[:2] for section in sections("# Boats\\nThey float.\\n## Sails\\nOf linen.")]
+    >>> [section[:2] for section in sections("# Boats\nThey float.\n## Sails\nOf linen.")]
     [('Boats', 'They float.'), ('Boats: Sails', 'Of linen.')]
     """
     found, above, code = [], [], False

@@ -118,8 +118,9 @@ def _groups(name: str, folder: Path) -> Iterator[dict[str, Any]]:
 def _write(records: Iterable[dict[str, Any]], target: Path) -> int:
     count = 0
     with files.atomic(target) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        for count, record in enumerate(records, 1):
+        for record in records:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            count += 1
         if not count:
             raise CorpusError([f"{target}: not written, there is not one group for it"])
     return count

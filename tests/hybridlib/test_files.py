@@ -104,6 +104,7 @@ def test_a_second_run_waits_until_the_first_has_ended(tmp_path, capsys):
     assert order == ["first", "second"] and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a killed process is forked")
 def test_the_lock_of_a_killed_run_is_free(tmp_path):
     def killed():
         with files.alone(tmp_path / "run"):

@@ -12,7 +12,7 @@ from conftest import ROOT
 from simulated import simulated
 
 from hybridlib.errors import RunError
-from hybridlib.evaluation import cells, differences
+from hybridlib.evaluation import HEADLINE, cells, differences
 from reproduction.commands.verify import verify
 from reproduction.findings.ledger import AS_PRINTED, Ledger, judge
 from reproduction.findings.ledger_page import PAGE, page
@@ -251,32 +251,39 @@ def test_verdicts_are_judged_anew(toy):
 def evidence(folder, shift=0.0):
     """The evidence of two systems, two seeds each, as runs leave it; their results query by query."""
     results = simulated(np.random.default_rng(0), effect=1 + shift, seeds=2, systems=("X-X", "X-Y"))
+    results = results.assign(benchmark="toy", **{str(measure): results["m"] for measure in HEADLINE})
     folder.mkdir(parents=True, exist_ok=True)
     for (system, seed), rows in results.groupby(["system", "seed"]):
-        table = pa.Table.from_pandas(cells(rows, ["m"]).assign(benchmark="toy", system=system, seed=seed))
+        table = pa.Table.from_pandas(cells(rows, ["m", *HEADLINE]).assign(
+            benchmark="toy", system=system, sampling=system, seed=seed))
         pq.write_table(table.replace_schema_metadata({b"reproduction": b'{"precision": "fp32", "device": "cpu"}'}),
                        folder / f"{system}-s{seed}.cells.parquet")
     return results
 
 
 def test_means_and_intervals_are_computed_from_the_evidence_of_runs(toy, tmp_path):
-    results = evidence(tmp_path / "results/toy/runs")
+    results = evidence(tmp_path / "results/toy/cuda/headline")
     known = differences(results, "X-Y", "X-X", ["m"]).loc["m"]
     mean = results[results["system"] == "X-Y"]["m"].mean()
     quote = f"{mean:.4f} or {known['difference']:+.4f} [{known['low']:+.4f}, {known['high']:+.4f}]"
     where = {"benchmark": "toy", "system": "X-Y", "measure": "m"}
-    row = {"stands": "README.md", "source": "results/toy/runs", "where": where,
+    row = {"stands": "README.md", "source": "results/toy/cuda/headline", "where": where,
            "quote": quote.replace("-", "−"),
            "let": {"alone": {}, "d": {"reference": "X-X"}},
            "values": ["alone.value", "d.difference", "d.low", "d.high"]}
     readme = f"{README}\n{row['quote']}\n"
     workspace = toy(readme, runs=row)
     assert [one.status for one in Ledger(workspace).check("runs")] == ["OK"] * 4
+    # Beside the sweep's, which is of another machine.
+    mean = results[results["system"] == "X-X"]["m"].mean()
+    text = page(Ledger(workspace))
+    assert f"| X-X |  |{f' {mean:.3f} |' * 3} {mean:.1f} | 2 |" in text
+    assert "| X-X |  | 0.000 | 0.000 | 0.250 | 410.0 | 1 | [train](#train) |" in text
     # Of runs that were made here, in place of the committed ones.
-    evidence(workspace.runs / "toy" / "evidence", shift=0.5)
+    evidence(workspace.runs / "toy" / "evidence" / "headline", shift=0.5)
     assert [one.status for one in Ledger(workspace, fresh=True).check("runs")] == ["FAIL"] * 4
     for wrong in ({"measure": "n"}, {"system": "X-Z"}, {"benchmark": "other"}):
-        with pytest.raises(ValueError, match="results/toy/runs"):
+        with pytest.raises(ValueError, match="results/toy/cuda/headline"):
             Ledger(toy(readme, runs=row | {"where": where | wrong})).check("runs")
 
 

@@ -14,9 +14,10 @@ from test_explore import toy_store
 from hybridlib.errors import RunError
 from hybridlib.evaluation import HEADLINE, NO_SEED, cells, draws_of, macro, per_query
 from reproduction.commands import measure
+from reproduction.commands.publish import publish_evidence
 from reproduction.findings import plan
 from reproduction.run import HYBRID, UNTRAINED, XX, XY, SettingsError, Store, System
-from reproduction.run.evidence import facts_of, is_kept, keep, read_cells, read_ranks
+from reproduction.run.evidence import KEPT, facts_of, gather, is_kept, keep, read_cells, read_ranks
 from reproduction.workspace import Workspace
 
 
@@ -37,7 +38,13 @@ def test_what_is_kept_of_runs_gives_the_same_numbers_and_intervals(store, tmp_pa
         np.testing.assert_allclose(macro(kept, name).sort_index(), known, rtol=1e-6)
         drawn = draws_of(results, name, 200), draws_of(kept, name, 200)
         np.testing.assert_allclose(drawn[1][list(drawn[0])], drawn[0], rtol=1e-6)
-    ranks = read_ranks(folder, store.run_folder(XX, 0).name, "toy")
+    written = gather(folder, tmp_path / "committed")
+    committed = read_cells(tmp_path / "committed")
+    assert [file.name for file in written] == ["kept.cells.parquet", "X-X-s0.toy.ranks.parquet", "toy.keys.parquet"]
+    assert {x["system"] for x in facts_of(written[0])} == {"untrained", "X-X"}
+    for name in KEPT:
+        pd.testing.assert_series_equal(macro(committed, name).sort_index(), macro(kept, name).sort_index())
+    ranks = read_ranks(tmp_path / "committed", store.run_folder(XX, 0).name, "toy")
     pd.testing.assert_frame_equal(ranks, store.ranks(XX, 0), check_column_type=False)
     assert is_kept(folder, store, XX, 0) and not is_kept(folder, store, XX, 1)
 
@@ -69,12 +76,25 @@ def test_runs_of_two_precisions_are_refused_and_what_is_no_evidence_is_named(sto
 
 def test_other_settings_are_other_evidence(store, tmp_path, tiny_encoder):
     keep(tmp_path / "kept", store, UNTRAINED, NO_SEED, ["toy"])
-    assert facts_of(tmp_path / "kept" / "untrained.cells.parquet")["device"] == "cpu"
+    assert facts_of(tmp_path / "kept" / "untrained.cells.parquet")[0]["device"] == "cpu"
     other = store.workspace.configs / "other.yaml"
     text = yaml.safe_load((tmp_path / "toy.yaml").read_text("utf-8")) | {"precision": "bf16"}
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(text), "utf-8")
     assert not is_kept(tmp_path / "kept", Store.open(str(tmp_path / "toy")), UNTRAINED, NO_SEED)
     assert not other.exists()
+
+
+def test_evidence_is_published_unless_it_lacks_a_run_that_is_committed(store, tmp_path):
+    workspace = Workspace(root=tmp_path / "root")
+    measured = workspace.runs / "toy" / "evidence" / "one"
+    keep(measured, store, XX, 0, ["toy"])
+    assert publish_evidence("toy", workspace) == (["evidence of one: 1 runs"], {})
+    committed = workspace.results("toy") / "cpu" / "one" / "one.cells.parquet"
+    before = committed.read_bytes()
+    (measured / "X-X-s0.cells.parquet").unlink()
+    keep(measured, store, XY, 0, ["toy"])
+    assert publish_evidence("toy", workspace) == ([], {"evidence of one": "the new one lacks X-X of seed 0"})
+    assert committed.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["mini", "xquad"])
@@ -99,8 +119,8 @@ def test_shares_are_disjoint_and_whole_and_keep_the_items_of_a_run_together():
     ({"systems": ["Hybird"]}, "no sampling .Hybird."), ({"seeds": 0}, "seeds is 0"), ({"test_sets": ["moon"]}, "moon"),
     ({"remedies": "subspace"}, "remedies must be a list"), ({"colour": 1}, "expected name, seeds, systems")])
 def test_a_block_that_cannot_be_measured_is_refused_by_name(tmp_path, change, reason):
-    for part in ("configs", "data"):
-        (tmp_path / part).symlink_to(ROOT / part) if part == "data" else (tmp_path / part / "evidence").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    (tmp_path / "configs" / "evidence").mkdir(parents=True)
     (tmp_path / "configs" / "mini.yaml").write_text((ROOT / "configs" / "mini.yaml").read_text("utf-8"), "utf-8")
     block = {"name": "one", "systems": ["X-X"], "seeds": 1} | change
     (tmp_path / "configs" / "evidence" / "plan.yaml").write_text(yaml.safe_dump({"mini": [block]}), "utf-8")

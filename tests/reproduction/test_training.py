@@ -267,3 +267,34 @@ def test_a_missing_device_stops(tmp_path, tiny_settings, complete_corpus, select
     with pytest.raises(RuntimeError, match="no CUDA device"):
         train(tmp_path / "run", tiny_settings, complete_corpus, selection, device="cuda")
     assert not is_complete(tmp_path / "run", tiny_settings.as_dict())
+
+
+def test_a_share_of_the_trained_weights_is_half_way_from_those_it_started_from(tmp_path, tiny_settings, complete_corpus,
+                                                                              selection):
+    def weights(folder):
+        return SentenceTransformer(str(folder), device="cpu").state_dict()
+
+    whole, half = (weights(train(tmp_path / str(share), replace(tiny_settings, trained_share=share), complete_corpus,
+                                 selection) / "model") for share in (None, 0.5))
+    start = encoding.load(tiny_settings.encoder)[0].state_dict()
+    moved = 0
+    for name, value in half.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (whole[name] + start[name]) / 2)
+            moved += not torch.equal(value, start[name])
+    assert moved
+
+
+def test_the_symmetric_loss_is_the_mean_of_both_directions(tiny_settings, complete_corpus):
+    model, _ = encoding.load(tiny_settings.encoder)
+    pairs = [complete_corpus.pair(group, "de", "en") for group in range(4)]
+    sides = [model.preprocess([pair[side] for pair in pairs]) for side in ("query", "passage")]
+    loss = training._loss_of(replace(tiny_settings, loss="symmetric"), model, [complete_corpus], 1)
+    model.eval()
+    with torch.no_grad():
+        queries, passages = (torch.nn.functional.normalize(model(dict(side))["sentence_embedding"], dim=1)
+                             for side in sides)
+        scores, right = queries @ passages.T / tiny_settings.temperature, torch.arange(4)
+        known = (torch.nn.functional.cross_entropy(scores, right)
+                 + torch.nn.functional.cross_entropy(scores.T, right)) / 2
+        torch.testing.assert_close(loss([dict(side) for side in sides], None), known)

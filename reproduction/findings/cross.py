@@ -1,0 +1,109 @@
+"""Remedies and samplings against each other, from evidence that was kept (`reproduction.run.evidence`).
+
+Nothing is trained or encoded here: every number is computed from sums over articles.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hybridlib.evaluation import COMPARED, HEADLINE, MEASURES, NO_SEED, draws_of, interval, macro
+from hybridlib.evaluation.intervals import holm, p_value
+from reproduction.run.evidence import KEPT, check_alike, read_cells
+
+TESTED_DRAWS = 40_000  # a p-value is never below one over them, and Holm multiplies it by up to 800
+FURTHER = [MEASURES[name] for name in KEPT if name not in map(str, COMPARED)]
+
+
+def read_blocks(folder: str | Path, blocks: Sequence[str] = ()) -> pd.DataFrame:
+    """The cells of some blocks of a plan, or of all, under a folder such as ``results/xquad/cuda``.
+
+    Raises
+    ------
+    RunError
+        If they are of two precisions or devices.
+    FileNotFoundError
+        If a block is not there.
+    """
+    places = [Path(folder, block) for block in blocks] or sorted(x for x in Path(folder).iterdir() if x.is_dir())
+    check_alike([file for place in places for file in sorted(place.glob("*.cells.parquet"))])
+    return pd.concat([read_cells(place).assign(block=place.name) for place in places], ignore_index=True)
+
+
+def _comparable(cells: pd.DataFrame, reference: str | None) -> Iterator[pd.DataFrame]:
+    """Parts of one benchmark in which all trained systems have the same seeds, each with the reference."""
+    seeds = {system: frozenset(found) - {NO_SEED} for system, found in cells.groupby("system")["seed"].unique().items()}
+    for same in sorted(set(seeds.values()), key=lambda x: (-len(x), sorted(x))):
+        systems = [system for system in seeds if seeds[system] in (same, frozenset()) and (seeds[system] or not same
+                                                                                         or system == reference)]
+        part = cells[cells["system"].isin([*systems, reference])]
+        if same:
+            part = part[part["seed"].isin([*same, NO_SEED])]
+        yield part
+
+
+def values(cells: pd.DataFrame, measures: Sequence = (*COMPARED, *FURTHER), draws: int = 10_000) -> pd.DataFrame:
+    """Means with 95 % intervals over clusters and seeds.
+
+    Returns
+    -------
+    DataFrame
+        ``benchmark``, ``system``, ``sampling``, ``remedy``, ``seeds``, ``measure``, ``value``, ``low``, ``high``; where
+        a system has one training seed, or a benchmark no such measure, the interval or the row is missing.
+    """
+    rows = []
+    for benchmark, of_benchmark in cells.groupby("benchmark", sort=False):
+        for part in _comparable(of_benchmark, None):
+            about = part.groupby("system", sort=False)[["sampling", "remedy"]].first()
+            seeds = part[part["seed"] != NO_SEED].groupby("system")["seed"].nunique()
+            for measure in map(str, measures):
+                means = macro(part, measure).groupby(level="system", sort=False).mean()
+                if means.isna().all():
+                    continue
+                drawn = draws_of(part, measure, draws)
+                for system, mean in means.items():
+                    low, high = _interval(drawn[system], seeds.get(system, 0) == 1)
+                    rows.append({"benchmark": benchmark, "system": system, **about.loc[system],
+                                 "seeds": seeds.get(system, 0), "measure": measure, "value": mean, "low": low,
+                                 "high": high})
+    return pd.DataFrame(rows).drop_duplicates(["benchmark", "system", "measure"], ignore_index=True)
+
+
+def against(cells: pd.DataFrame, reference: str, measures: Sequence = COMPARED, draws: int = 10_000) -> pd.DataFrame:
+    """Each system minus a reference, over the seeds that both have, with 95 % intervals over clusters and seeds.
+
+    Returns
+    -------
+    DataFrame
+        ``benchmark``, ``system``, ``reference``, ``seeds``, ``measure``, ``difference``, ``low``, ``high``; ``p``, two
+        sided, from the same draws; and ``holm``, corrected over the paper's four numbers of all systems and benchmarks
+        here. What is not among the four has neither; neither has what has one training seed.
+    """
+    rows = []
+    for benchmark, of_benchmark in cells.groupby("benchmark", sort=False):
+        if reference not in set(of_benchmark["system"]):
+            continue
+        for part in _comparable(of_benchmark, reference):
+            seeds = part.loc[part["seed"] != NO_SEED, "seed"].nunique()
+            for measure in map(str, measures):
+                means = macro(part, measure).groupby(level="system", sort=False).mean()
+                if means.isna().all():
+                    continue
+                tested = measure in map(str, HEADLINE) and seeds != 1
+                drawn = draws_of(part, measure, TESTED_DRAWS if tested else draws)
+                for system in means.index.drop(reference):
+                    difference = drawn[system] - drawn[reference]
+                    low, high = _interval(difference, seeds == 1)
+                    p = min(1.0, 2 * min(p_value(difference), p_value(-difference))) if tested else np.nan
+                    rows.append({"benchmark": benchmark, "system": system, "reference": reference, "seeds": seeds,
+                                 "measure": measure, "difference": means[system] - means[reference], "low": low,
+                                 "high": high, "p": p})
+    table = pd.DataFrame(rows).drop_duplicates(["benchmark", "system", "measure"], ignore_index=True)
+    return table.assign(holm=holm(table["p"]))
+
+
+def _interval(drawn: pd.Series, one_seed: bool) -> tuple[float, float]:
+    """Of one training seed the spread over seeds is not known, and neither is an interval that would hold it."""
+    return (np.nan, np.nan) if one_seed or drawn.isna().any() else interval(drawn)
