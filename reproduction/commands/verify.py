@@ -20,7 +20,7 @@ from reproduction.findings.ledger import AS_PRINTED, Found, Ledger
 from reproduction.findings.ledger_page import PAGE, page
 from reproduction.workspace import Workspace
 
-DATA = "../shared/data"
+DATA = "data/public"
 
 
 def verdict(found: Sequence[Found]) -> str:

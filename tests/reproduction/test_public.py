@@ -86,7 +86,7 @@ def test_the_last_section_stays_where_no_translator_signs_it(tmp_path):
 
 def test_markdown_is_made_plain():
     (first, second, third) = documentation.sections(
-        "lost\n# A *title*\nSee [the `sea`](a_b.md), ![no](x.png) <b>bold</b>.\n```sh\n# code\n```\n"
+        "lost\n# A *title*\n_See_ [the `sea`](a_b.md), ![no](x.png) <b>bold</b>.\n```sh\n# code\n```\n"
         "> ```\n> # quoted code\n> ```\n* 5 <\n* 6 >\n### Deep\nx\n## Next\ny")
     assert first[:2] == ("A title", "See the sea, bold. 5 < 6 >") and first.shape == (1, 3, 2, 1)
     assert (second.query, third.query) == ("A title: Deep", "A title: Next")
@@ -117,7 +117,8 @@ def test_a_translation_with_other_sections_is_aligned_by_their_shapes(tmp_path, 
 def test_left_out_is_what_is_short_long_or_not_translated(tmp_path):
     def text(x):
         return (f"# {x}\n{'s' * 79}\n## long\n{x} {'w ' * 900}\n## same\n{TEXT.format('en', 1)}\n"
-                f"## one same\n{TEXT.format('en' if x == 'de' else x, 2)}\n## empty\n{'' if x == 'ru' else TEXT}\n"
+                f"## one same\n{TEXT.format('en' if x == 'de' else x, 2)}\n"
+                f"## empty\n{'' if x == 'ru' else TEXT.format(x, 3)}\n"
                 f"## exact\n{x}{'e' * 78}\n")
     translations(tmp_path, text)
     assert [(group["query"]["en"], len(group["passage"]["de"])) for group in docs(tmp_path)] == [
@@ -186,6 +187,13 @@ def test_questions_without_topics_or_english_are_refused(tmp_path):
         list(gold(tmp_path, topics="0\tgood\nbad\n"))
     with pytest.raises(CorpusError, match="train.json: no question's id begins with english-"):
         list(gold(tmp_path, questions(ASKED[1])))
+
+
+def test_a_set_without_a_group_is_not_written(tmp_path):
+    gold(tmp_path, questions(ASKED[3]))
+    with pytest.raises(CorpusError, match="out/train/tydi-en.jsonl: not written, there is not one group"):
+        public.make("tydi-en", tmp_path / "out", tmp_path)
+    assert not list((tmp_path / "out" / "train").iterdir())
 
 
 def test_made_once_and_read_by_the_library(tmp_path, monkeypatch, capsys):

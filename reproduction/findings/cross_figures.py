@@ -1,0 +1,91 @@
+"""Remedies crossed with samplings (`reproduction.findings.cross`) to pictures."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hybridlib.evaluation import MEASURES
+from reproduction.findings.figures import colour
+
+# By remedy: its marker, and what it is called elsewhere. Those of a kind have the same shape.
+REMEDIES = {
+    "": ("o", "none"), "centring-corpus": ("s", "centring, of the candidates"),
+    "centring-training": ("D", "centring, of training texts"), "shift-training": ("^", "SHIFT"),
+    "lir-corpus": ("v", "LIR"), "subspace": ("<", "language subspace, of training texts"),
+    "subspace-corpus": (">", "language subspace, of the candidates"), "leace-corpus": ("P", "LEACE"),
+    "erasure-corpus": ("X", "erasure (ours)"), "quota": ("*", "quota")}
+# Samplings as the paper names them, and as the field does where that is another name.
+SAMPLINGS = {"untrained": "untrained", "X-X": "X-X", "X-Y": "X-Y", "Hybrid": "Hybrid",
+             "X-X mixed": "X-X mixed (LAReQA; \"infonce\")"}
+
+
+def cost_and_gain(table: pd.DataFrame, title: str, names: Mapping[str, str]) -> Figure:
+    """What each sampling with each remedy costs within a language, and gains in the pool, over the untrained encoder.
+
+    Parameters
+    ----------
+    table : DataFrame (see `reproduction.findings.cross.against`), and ``sampling`` and ``remedy``
+        Of "monolingual AP" and "multilingual AP".
+    title : str
+    names : dict of benchmark to its name, a panel each
+    """
+    figure, axes = plt.subplots(1, len(names), figsize=(9.4, 4.6), sharey=True, squeeze=False)
+    across, up = (MEASURES[f"{setting} AP"] for setting in ("monolingual", "multilingual"))
+    for axis, (benchmark, name) in zip(axes[0], names.items(), strict=True):
+        of_measure = dict(iter(table[table["benchmark"] == benchmark].set_index("system").groupby("measure")))
+        for system, x in of_measure[across.name].iterrows():
+            y, shade = of_measure[up.name].loc[system], colour(x["sampling"])
+            axis.plot([x["low"], x["high"]], [y["difference"]] * 2, color=shade, lw=1, alpha=0.3)
+            axis.plot([x["difference"]] * 2, [y["low"], y["high"]], color=shade, lw=1, alpha=0.3)
+            axis.plot(x["difference"], y["difference"], REMEDIES[x["remedy"]][0], color=shade, mec="white", mew=0.6,
+                      ms=10 if x["remedy"] in ("", "quota") else 7, zorder=3 if x["remedy"] else 4)
+        axis.plot(0, 0, REMEDIES[""][0], color=colour("untrained"), mec="white", mew=0.6, ms=10, zorder=4)
+        axis.axhline(0, color="#555", lw=0.8, zorder=1)
+        axis.axvline(0, color="#555", lw=0.8, zorder=1)
+        axis.set(xlabel=f"{across.title}, minus untrained", title=name)
+        axis.xaxis.set_major_locator(plt.MaxNLocator(5))
+    axes[0, 0].set_ylabel(f"{up.title}, minus untrained")
+    colours = [Line2D([], [], marker="o", lw=0, ms=8, color=colour(sampling), label=label)
+               for sampling, label in SAMPLINGS.items() if sampling in {*table["sampling"], "untrained"}]
+    shapes = [Line2D([], [], marker=marker, lw=0, ms=7, color="#555", label=label)
+              for remedy, (marker, label) in REMEDIES.items() if remedy in {*table["remedy"], ""}]
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.tight_layout()
+    for handles, what, place in ((colours, "batches of", 0), (shapes, "remedy", 0.3)):
+        legend = figure.legend(handles=handles, title=what, loc="upper left", bbox_to_anchor=(place, 0.01), fontsize=8.5,
+                               ncol=1 if place == 0 else 2, alignment="left")
+        legend.get_title().set_fontweight("bold")
+    return figure
+
+
+def forest(table: pd.DataFrame, title: str, label: str) -> Figure:
+    """Differences one under the other, with their intervals: filled as trained, open after a remedy.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``row``, what stands at the left, in the order of the picture; ``remedy``, ``difference``, ``low``, ``high``.
+    title : str
+    label : str, of the axis
+    """
+    rows = list(dict.fromkeys(table["row"]))
+    figure, axis = plt.subplots(figsize=(8.2, 0.42 * len(rows) + 1.5))
+    for _, found in table.iterrows():
+        marker = REMEDIES[found["remedy"]][0]
+        place, shade = rows.index(found["row"]) + (0.16 if found["remedy"] else -0.16), colour("X-Y")
+        axis.plot([found["low"], found["high"]], [place] * 2, color=shade, lw=1.8, alpha=0.5)
+        axis.plot(found["difference"], place, marker, color=shade, mfc="white" if found["remedy"] else shade, ms=7)
+    axis.axvline(0, color="#555", lw=0.8)
+    axis.set(xlabel=label, yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5))
+    axis.set_yticklabels(rows)
+    axis.grid(axis="y", visible=False)
+    shown = [remedy for remedy in REMEDIES if remedy in set(table["remedy"])]
+    axis.legend(handles=[Line2D([], [], marker=REMEDIES[remedy][0], lw=0, ms=7, color=colour("X-Y"),
+                                mfc="white" if remedy else None, label=f"remedy: {REMEDIES[remedy][1]}")
+                         for remedy in shown], loc="upper center", ncol=len(shown), bbox_to_anchor=(0.4, -0.16))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.tight_layout()
+    return figure
