@@ -54,7 +54,7 @@ def bootstrap(results: pd.DataFrame, measure: str | Measure, draws: int = 10_000
     # In parts, since every query may be a cluster of its own; they are drawn one after the other anyway.
     step = max(1, _MOST_WEIGHTS // len(clusters))
     for start in range(0, draws, step):
-        weights = rng.multinomial(len(clusters), even, size=min(step, draws - start))  # (draws, clusters)
+        weights = rng.multinomial(len(clusters), even, size=min(step, draws - start)).astype(float)  # (draws, clusters)
         columns = {}
         for system, (sums, counts) in tables.items():
             # A small draw may leave a language without a query; the mean is over those that have one.

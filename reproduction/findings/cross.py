@@ -13,7 +13,7 @@ from hybridlib.evaluation import COMPARED, HEADLINE, MEASURES, NO_SEED, draws_of
 from hybridlib.evaluation.intervals import holm, p_value
 from reproduction.run.evidence import KEPT, check_alike, read_cells
 
-TESTED_DRAWS = 40_000  # a p-value is never below one over them, and Holm multiplies it by up to 800
+TESTED_DRAWS = 40_000  # a two-sided p is never below two over them: a family of a thousand cannot be told apart by it
 FURTHER = [MEASURES[name] for name in KEPT if name not in map(str, COMPARED)]
 
 

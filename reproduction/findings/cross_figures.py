@@ -32,21 +32,21 @@ def cost_and_gain(table: pd.DataFrame, title: str, names: Mapping[str, str]) -> 
     title : str
     names : dict of benchmark to its name, a panel each
     """
-    figure, axes = plt.subplots(1, len(names), figsize=(9.4, 4.6), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(names), figsize=(9.4, 4.6), sharex=True, sharey=True, squeeze=False)
     across, up = (MEASURES[f"{setting} AP"] for setting in ("monolingual", "multilingual"))
     for axis, (benchmark, name) in zip(axes[0], names.items(), strict=True):
         of_measure = dict(iter(table[table["benchmark"] == benchmark].set_index("system").groupby("measure")))
         for system, x in of_measure[across.name].iterrows():
             y, shade = of_measure[up.name].loc[system], colour(x["sampling"])
-            axis.plot([x["low"], x["high"]], [y["difference"]] * 2, color=shade, lw=1, alpha=0.3)
-            axis.plot([x["difference"]] * 2, [y["low"], y["high"]], color=shade, lw=1, alpha=0.3)
+            axis.plot([x["low"], x["high"]], [y["difference"]] * 2, color=shade, lw=1, alpha=0.25)
+            axis.plot([x["difference"]] * 2, [y["low"], y["high"]], color=shade, lw=1, alpha=0.25)
             axis.plot(x["difference"], y["difference"], REMEDIES[x["remedy"]][0], color=shade, mec="white", mew=0.6,
                       ms=10 if x["remedy"] in ("", "quota") else 7, zorder=3 if x["remedy"] else 4)
         axis.plot(0, 0, REMEDIES[""][0], color=colour("untrained"), mec="white", mew=0.6, ms=10, zorder=4)
         axis.axhline(0, color="#555", lw=0.8, zorder=1)
         axis.axvline(0, color="#555", lw=0.8, zorder=1)
         axis.set(xlabel=f"{across.title}, minus untrained", title=name)
-        axis.xaxis.set_major_locator(plt.MaxNLocator(5))
+        axis.xaxis.set_major_locator(plt.MultipleLocator(0.01))
     axes[0, 0].set_ylabel(f"{up.title}, minus untrained")
     colours = [Line2D([], [], marker="o", lw=0, ms=8, color=colour(sampling), label=label)
                for sampling, label in SAMPLINGS.items() if sampling in {*table["sampling"], "untrained"}]
@@ -55,8 +55,8 @@ def cost_and_gain(table: pd.DataFrame, title: str, names: Mapping[str, str]) -> 
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.tight_layout()
     for handles, what, place in ((colours, "batches of", 0), (shapes, "remedy", 0.3)):
-        legend = figure.legend(handles=handles, title=what, loc="upper left", bbox_to_anchor=(place, 0.01), fontsize=8.5,
-                               ncol=1 if place == 0 else 2, alignment="left")
+        legend = figure.legend(handles=handles, title=what, loc="upper left", bbox_to_anchor=(place, 0.01),
+                               fontsize=8.5, ncol=2 if place else 1, alignment="left")
         legend.get_title().set_fontweight("bold")
     return figure
 
@@ -85,7 +85,7 @@ def forest(table: pd.DataFrame, title: str, label: str) -> Figure:
     shown = [remedy for remedy in REMEDIES if remedy in set(table["remedy"])]
     axis.legend(handles=[Line2D([], [], marker=REMEDIES[remedy][0], lw=0, ms=7, color=colour("X-Y"),
                                 mfc="white" if remedy else None, label=f"remedy: {REMEDIES[remedy][1]}")
-                         for remedy in shown], loc="upper center", ncol=len(shown), bbox_to_anchor=(0.4, -0.16))
+                         for remedy in shown], loc="upper center", ncol=len(shown), bbox_to_anchor=(0.35, -0.14))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.tight_layout()
     return figure
