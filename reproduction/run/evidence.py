@@ -34,7 +34,7 @@ from reproduction.run.system import System
 # What is committed: a hundred runs have some 20 MB with these, twice as many with all.
 KEPT = ("monolingual AP", "crosslingual AP", "multilingual AP", "rank distance", "own-language rank",
         "own language first", "others above own", "TLR@20", "Max@R", "Complete@10", "PEER@20", "monolingual nDCG@10",
-        "multilingual nDCG@10", "crosslingual P@1")
+        "multilingual nDCG@10", "multilingual R@10", "crosslingual P@1")
 KEYS = ["question", "cluster", "query_language", "language", "grade"]
 _FACTS = b"reproduction"
 _RUN = ("benchmark", "system", "sampling", "remedy", "seed")
