@@ -7,4 +7,5 @@ from hybridlib.data.tables import corpus_of_table
 from hybridlib.data.test_set import TestSet, read_corpus
 
 __all__ = ["LAREQA", "RELEASED", "CorpusError", "ParallelCorpus", "TestSet", "corpus_of", "corpus_of_table",
-           "fetch_lareqa", "load_test_set", "read_corpus", "read_groups", "read_lareqa", "read_lareqa_paragraphs", "verify_checksum"]
+           "fetch_lareqa", "load_test_set", "read_corpus", "read_groups", "read_lareqa", "read_lareqa_paragraphs",
+           "verify_checksum"]

@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from hybridlib.evaluation.evaluator import LanguageBiasEvaluator
 
 __all__ = ["ABOUT", "COMPARED", "HEADLINE", "MEASURES", "NO_SEED", "OWN_LANGUAGE", "RANK_DISTANCE", "Comparison",
-           "LanguageBiasEvaluator", "Measure", "Report", "about", "bootstrap", "cells", "chance", "compare", "differences",
-           "draws_of", "embed", "estimates", "evaluate", "expected_average_precision", "expected_rank_distance", "grid",
-           "hierarchical_bootstrap", "interval", "language_pairs", "macro", "per_language", "per_query", "rank",
-           "rank_by_quota", "rank_distance", "rank_test_set", "report_of", "top_shares", "what_varies"]
+           "LanguageBiasEvaluator", "Measure", "Report", "about", "bootstrap", "cells", "chance", "compare",
+           "differences", "draws_of", "embed", "estimates", "evaluate", "expected_average_precision",
+           "expected_rank_distance", "grid", "hierarchical_bootstrap", "interval", "language_pairs", "macro",
+           "per_language", "per_query", "rank", "rank_by_quota", "rank_distance", "rank_test_set", "report_of",
+           "top_shares", "what_varies"]
 
 
 def __getattr__(name: str) -> Any:
