@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hybridlib.errors import one_line_errors
-from reproduction.findings.plan import plan_of, rest, seconds_of, share, spend
+from reproduction.findings.plan import not_at_hand, plan_of, rest, seconds_of, share, spend
 from reproduction.run import Store, check_device
 from reproduction.workspace import ROOT, Workspace
 
@@ -41,11 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds = seconds_of(chosen.budget)
         check_device(chosen.device)
         store = Store.open(chosen.preset, Workspace(chosen.data or None, chosen.device, runs=chosen.runs))
+        store.preset.training_sets, store.test_sets  # noqa: B018 (bad data stops here, before any work)
         items = plan_of(store)
         blocks = list(dict.fromkeys(item.block for item in items))
         if unknown := {*(chosen.blocks or ())} - {*blocks}:
             raise ValueError(f"no block {', '.join(sorted(unknown))}; the plan has: {', '.join(blocks)}")
-        items = share([item for item in items if item.block in (chosen.blocks or blocks)], number, of)
+        items = [item for item in items if item.block in (chosen.blocks or blocks)]
+        missing = not_at_hand(store, items)
+        for block, folder in missing.items():
+            print(f"left out: {block}, whose data are not there: {folder}")
+        items = share([item for item in items if item.block not in missing], number, of)
         left = spend(store, items, seconds, discard=chosen.discard, tell=lambda text: print(text, flush=True))
         print(f"{rest(store, left)}\nevidence: {store.folder / 'evidence'}")
     return 0

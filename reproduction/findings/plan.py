@@ -82,6 +82,15 @@ def _items(store: Store, block: Any, where: str) -> Iterator[Item]:
                            tuple(block.get("ranks", [])))
 
 
+def not_at_hand(store: Store, items: Sequence[Item]) -> dict[str, str]:
+    """Blocks that need a test set whose folder is not there, each with the folder."""
+    folders = {entry["name"]: store.workspace.file(entry["folder"])
+               for entry in (*store.preset.entries["benchmarks"], *store.preset.entries.get("further", ()))
+               if "folder" in entry}
+    return {item.block: str(folders[name]) for item in items for name in item.test_sets
+            if name in folders and not folders[name].is_dir()}
+
+
 def share(items: Sequence[Item], number: int, of: int) -> list[Item]:
     """Every ``of``-th run of a plan, from the ``number``-th on (1 is the first); all items of a run are in one share.
 

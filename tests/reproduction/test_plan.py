@@ -107,6 +107,15 @@ def test_the_plan_names_what_there_is(name):
             ("untrained", NO_SEED), ("X-X", 0), ("X-Y", 0), ("Hybrid", 0)]
 
 
+def test_a_block_whose_data_are_not_there_is_named(tmp_path):
+    for name in ("xquad-r", "mlqa-r"):
+        (tmp_path / name).mkdir()
+    store = Store.open("xquad", Workspace(data=tmp_path))
+    assert plan.not_at_hand(store, plan.plan_of(store)) == {
+        "domains": str(tmp_path / "ood" / "tico19"), "programming": str(tmp_path / "ood" / "python-faq"),
+        "african": str(tmp_path / "ood" / "afriqa")}
+
+
 def test_shares_are_disjoint_and_whole_and_keep_the_items_of_a_run_together():
     items = [plan.Item(block, system, seed, ()) for block in "ab" for seed in (0, 1) for system in (XX, XY, HYBRID)]
     shares = [plan.share(items, number, 4) for number in (1, 2, 3, 4)]

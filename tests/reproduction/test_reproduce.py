@@ -44,7 +44,7 @@ def test_a_failed_notebook_is_left_aside(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--preset", "maxi"], "no preset 'maxi'"), (["--preset", "xquad"], "DATA=<folder>"),
-    (["--preset", "xquad", "--data", "/nowhere"], "/nowhere/train/docs.jsonl.gz: no such file"),
+    (["--preset", "xquad", "--data", "/nowhere"], "/nowhere/train/docs.jsonl: no such file"),
     pytest.param(["--device", "cuda"], "no CUDA device is there",
                  marks=pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there"))])
 def test_bad_requests_stop_before_any_work(arguments, message):
