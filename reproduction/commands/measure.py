@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where run folders go")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--discard", action="store_true",
-                        help="remove weights and embeddings of a run when all of it is measured")
+                        help="remove a trained run's folder when all that is asked for here is measured of it")
     chosen = parser.parse_args(arguments)
     with one_line_errors():
         number, of = _share(chosen.share)

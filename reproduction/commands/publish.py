@@ -18,7 +18,7 @@ import pandas as pd
 from hybridlib import files
 from hybridlib.errors import one_line_errors
 from reproduction.findings.figures import DRAWN, count_seeds
-from reproduction.run.evidence import facts_of, gather
+from reproduction.run.evidence import gather, read_cells
 from reproduction.workspace import Workspace
 
 
@@ -91,20 +91,27 @@ def publish(preset: str, workspace: Workspace) -> tuple[list[str], dict[str, str
     return done, left
 
 
+def _measured(place: Path) -> set[tuple[str, int, str]]:
+    """What a folder of evidence has: systems with their remedies, seeds, test sets."""
+    if not any(place.glob("*.cells.parquet")):
+        return set()
+    rows = read_cells(place)[["system", "seed", "benchmark"]].drop_duplicates()
+    return set(rows.itertuples(index=False, name=None))
+
+
 def publish_evidence(preset: str, workspace: Workspace) -> tuple[list[str], dict[str, str]]:
     """Take the evidence of a preset from where it was measured, block by block; returns as `publish`."""
     done, left = [], {}
-    for source in sorted(path for path in (workspace.runs / preset / "evidence").glob("*") if path.is_dir()):
-        new = [facts for file in sorted(source.glob("*.cells.parquet")) for facts in facts_of(file)]
-        if not new:
-            continue
-        target = workspace.results(preset) / new[0]["device"] / source.name
-        old = [facts for file in sorted(target.glob("*.cells.parquet")) for facts in facts_of(file)]
-        if gone := sorted({(x["system"], x["seed"]) for x in old} - {(x["system"], x["seed"]) for x in new}):
-            left[f"evidence of {source.name}"] = f"the new one lacks {', '.join(f'{x} of seed {n}' for x, n in gone)}"
-            continue
-        gather(source, target)
-        done.append(f"evidence of {source.name}: {len(new)} runs")
+    for source in sorted(path for path in (workspace.runs / preset / "evidence").glob("*/*") if path.is_dir()):
+        target = workspace.results(preset) / source.parent.name / source.name
+        old, new = (_measured(place) for place in (target, source))
+        if gone := sorted(old - new):
+            left[f"evidence of {source.name}"] = (
+                f"the new one lacks {gone[0][0]} of seed {gone[0][1]} on {gone[0][2]}"
+                + (f", and {len(gone) - 1} more" if len(gone) > 1 else ""))
+        elif new:
+            gather(source, target)
+            done.append(f"evidence of {source.name}")
     return done, left
 
 
@@ -116,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     with one_line_errors():
         done, left = publish_evidence(chosen.preset, Workspace())
-        if not done or Workspace().drawn(chosen.preset).is_dir():
+        if not (done or left) or Workspace().drawn(chosen.preset).is_dir():
             tables, kept = publish(chosen.preset, Workspace())
             done, left = [*done, *tables], left | kept
     print("published:", ", ".join(done) or "nothing")

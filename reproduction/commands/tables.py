@@ -30,12 +30,10 @@ def tables(folder: Path, claims_file: Path) -> dict[str, pd.DataFrame]:
     """The tables by name."""
     cells = read_blocks(folder)
     # What was trained with fewer seeds stands beside Hybrid of the same seeds, in a table of its own.
-    counts = cells.groupby("system")["seed"].nunique()
-    trained = cells.loc[cells["sampling"] != UNTRAINED.sampling, "system"].unique()
-    few = counts.index[counts.index.isin(trained) & (counts < SEEDS)]
-    whole = cells[~cells["system"].isin(few)]
-    screened = cells[cells["system"].isin([*few, str(HYBRID)])
-                     & cells["benchmark"].isin(cells.loc[cells["system"].isin(few), "benchmark"].unique())]
+    few = (cells["sampling"] != UNTRAINED.sampling) & (
+        cells.groupby(["benchmark", "system"])["seed"].transform("nunique") < SEEDS)
+    whole = cells[~few]
+    screened = cells[few | ((cells["system"] == str(HYBRID)) & cells["benchmark"].isin(cells.loc[few, "benchmark"]))]
     # The verdicts are on the preset's benchmarks, the released ones.
     every = {name: cells[(cells["benchmark"] == name) & (cells["block"] == "headline")] for name in BENCHMARKS}
     verdicts, parts = judge_claims(claims_file, every, BENCHMARKS[0], UNSEEN)

@@ -35,6 +35,9 @@ def read_blocks(folder: str | Path, blocks: Sequence[str] = ()) -> pd.DataFrame:
 def _comparable(cells: pd.DataFrame, reference: str | None) -> Iterator[pd.DataFrame]:
     """Parts of one benchmark in which all trained systems have the same seeds, each with the reference."""
     seeds = {system: frozenset(found) - {NO_SEED} for system, found in cells.groupby("system")["seed"].unique().items()}
+    if reference and seeds[reference]:
+        common = {system: found & seeds[reference] for system, found in seeds.items()}
+        seeds = {system: found for system, found in common.items() if found or not seeds[system]}
     for same in sorted(set(seeds.values()), key=lambda x: (-len(x), sorted(x))):
         systems = [system for system in seeds if seeds[system] in (same, frozenset()) and (seeds[system] or not same
                                                                                          or system == reference)]
@@ -68,7 +71,8 @@ def values(cells: pd.DataFrame, measures: Sequence = (*COMPARED, *FURTHER), draw
                     rows.append({"benchmark": benchmark, "system": system, **about.loc[system],
                                  "seeds": seeds.get(system, 0), "measure": measure, "value": mean, "low": low,
                                  "high": high})
-    return pd.DataFrame(rows).drop_duplicates(["benchmark", "system", "measure"], ignore_index=True)
+    columns = ["benchmark", "system", "sampling", "remedy", "seeds", "measure", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).drop_duplicates(["benchmark", "system", "measure"], ignore_index=True)
 
 
 def against(cells: pd.DataFrame, reference: str, measures: Sequence = COMPARED, draws: int = 10_000) -> pd.DataFrame:
@@ -96,11 +100,14 @@ def against(cells: pd.DataFrame, reference: str, measures: Sequence = COMPARED, 
                 for system in means.index.drop(reference):
                     difference = drawn[system] - drawn[reference]
                     low, high = _interval(difference, seeds == 1)
-                    p = min(1.0, 2 * min(p_value(difference), p_value(-difference))) if tested else np.nan
+                    # Where nothing can differ (monolingual under quota) nothing is tested.
+                    p = (min(1.0, 2 * min(p_value(difference), p_value(-difference)))
+                         if tested and difference.any() else np.nan)
                     rows.append({"benchmark": benchmark, "system": system, "reference": reference, "seeds": seeds,
                                  "measure": measure, "difference": means[system] - means[reference], "low": low,
                                  "high": high, "p": p})
-    table = pd.DataFrame(rows).drop_duplicates(["benchmark", "system", "measure"], ignore_index=True)
+    columns = ["benchmark", "system", "reference", "seeds", "measure", "difference", "low", "high", "p"]
+    table = pd.DataFrame(rows, columns=columns).drop_duplicates(["benchmark", "system", "measure"], ignore_index=True)
     return table.assign(holm=holm(table["p"]))
 
 

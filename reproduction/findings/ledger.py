@@ -337,7 +337,7 @@ class Ledger:
         if source not in self._tables:
             path, (room, preset, *names) = self.root / source, Path(source).parts
             if self.fresh and room == "results" and path.is_dir():
-                path = self.workspace.runs / preset / "evidence" / names[-1]
+                path = self.workspace.runs.joinpath(preset, "evidence", *names)
             elif self.fresh and room == "results" and len(names) == 1:  # others are made where they lie
                 path = self.workspace.drawn(preset) / "results" / names[0]
             if path.is_dir():

@@ -117,8 +117,12 @@ def seconds_of(text: str) -> float:
 
 
 def folder_of(store: Store, item: Item) -> Path:
-    """Where the evidence of an item is kept while it is measured."""
-    return store.folder / "evidence" / item.block
+    """Where the evidence of an item is kept while it is measured: apart by device, for they are never compared."""
+    return store.folder / "evidence" / store.workspace.device / item.block
+
+
+def _is_kept(store: Store, item: Item) -> bool:
+    return is_kept(folder_of(store, item), store, item.system, item.seed, item.test_sets, item.remedies, item.ranks)
 
 
 def spend(store: Store, items: Sequence[Item], seconds: float, *, discard: bool = False,
@@ -135,7 +139,7 @@ def spend(store: Store, items: Sequence[Item], seconds: float, *, discard: bool 
     seconds : float
         The budget.
     discard : bool
-        Whether weights and embeddings go when a run's last item is measured.
+        Whether a trained run's folder goes when all its items are measured.
     tell : callable
         Told of every item.
     clock : callable
@@ -147,34 +151,33 @@ def spend(store: Store, items: Sequence[Item], seconds: float, *, discard: bool 
         What is left.
     """
     started, left = clock(), []
-    for number, item in enumerate(items):
-        folder = folder_of(store, item)
-        if is_kept(folder, store, item.system, item.seed):
-            continue
-        spent, needed = clock() - started, cost(store, item)
-        if needed > seconds - spent:
-            left.append(item)
-            continue
-        begun = clock()
-        if item.system.is_trained:
-            store.train(item.system, item.seed)
-        keep(folder, store, item.system, item.seed, item.test_sets, item.remedies, item.ranks)
-        tell(f"{item}: {clock() - begun:.0f} s (at {clock() - started:.0f} of {seconds:.0f} s)")
-        again = {(later.system, later.seed) for later in items[number + 1:]}
-        if discard and (item.system, item.seed) not in again:
-            shutil.rmtree(store.run_folder(item.system, item.seed))
+    for item in items:
+        if not _is_kept(store, item):
+            spent, needed = clock() - started, cost(store, item)
+            if needed > seconds - spent:
+                left.append(item)
+                continue
+            begun = clock()
+            if item.system.is_trained:
+                store.train(item.system, item.seed)
+            keep(folder_of(store, item), store, item.system, item.seed, item.test_sets, item.remedies, item.ranks)
+            tell(f"{item}: {clock() - begun:.0f} s (at {clock() - started:.0f} of {seconds:.0f} s)")
+        if discard and item.system.is_trained and all(
+                _is_kept(store, other) for other in items if (other.system, other.seed) == (item.system, item.seed)):
+            shutil.rmtree(store.run_folder(item.system, item.seed), ignore_errors=True)
     return left
 
 
 def cost(store: Store, item: Item) -> float:
     """Seconds that an item will take by what was measured so far; 0 where nothing is known."""
-    found = sorted((store.folder / "evidence").glob("*/*.cells.parquet"))
+    found = sorted((store.folder / "evidence" / store.workspace.device).glob("*/*.cells.parquet"))
     every = [facts | {"block": file.parent.name} for file in found for facts in facts_of(file)]
     training = 0.0
     if item.system.is_trained and not store.is_trained(item.system, item.seed):
         pace = [facts["training seconds"] / facts["steps"] for facts in every if facts["steps"]]
         training = store.preset.settings(item.system, item.seed).steps * fmean(pace) if pace else 0.0
-    evaluation = [facts["measuring seconds"] for facts in every if facts["block"] == item.block]
+    evaluation = [facts["measuring seconds"] for facts in every if facts["block"] == item.block
+                  and facts["measuring seconds"] is not None]
     return training + (fmean(evaluation) if evaluation else 0.0)
 
 

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from hybridlib import files
 from hybridlib.errors import RunError
 from hybridlib.evaluation import cells, per_query
+from reproduction.run.folder import ranks_file
 from reproduction.run.store import Store
 from reproduction.run.system import System
 
@@ -65,10 +66,16 @@ def facts_of(file: str | Path) -> list[dict[str, Any]]:
         raise ValueError(f"{file}: not a file of evidence of this project") from None
 
 
-def is_kept(folder: Path, store: Store, system: System, seed: int) -> bool:
-    """Whether a folder has the evidence of a run with exactly these settings."""
+def is_kept(folder: Path, store: Store, system: System, seed: int, test_sets: Sequence[str] = (),
+            remedies: Sequence[str] = (), ranks: Sequence[str] = ()) -> bool:
+    """Whether a folder has the evidence of a run with exactly these settings, and all that is asked of it."""
     file = _cells_file(folder, store, system, seed)
-    return file.is_file() and facts_of(file)[0]["key"] == files.key(store.preset.choices(system, seed))
+    if not file.is_file():
+        return False
+    facts = facts_of(file)[0]
+    asked = (("test sets", test_sets), ("remedies", remedies), ("ranks", ranks))
+    return facts["key"] == files.key(store.preset.choices(system, seed)) and all(
+        set(names) <= set(facts[of]) for of, names in asked)
 
 
 def _cells_file(folder: Path, store: Store, system: System, seed: int) -> Path:
@@ -91,12 +98,23 @@ def keep(folder: Path, store: Store, system: System, seed: int, test_sets: Seque
         Measured beside the plain run.
     ranks : sequence of str
         Test sets whose ranks are kept, too.
+
+    Raises
+    ------
+    RunError
+        If the run was evaluated in two precisions, or on two kinds of devices.
     """
-    started = time.monotonic()
+    started, place = time.monotonic(), store.run_folder(system, seed)
+    # What was ranked before costs nothing now: such a time would say nothing of the next run.
+    anew = not any(ranks_file(place, name).is_file() for name in test_sets)
     store.evaluate([(system, seed)], test_sets)
-    parts, facts = [], {}
-    for name in test_sets:
-        facts = _facts(store, system, seed, name)
+    every = [_facts(store, system, seed, name) for name in test_sets]
+    for fact in _ALIKE:
+        if len(found := {str(x[fact]) for x in every}) > 1:
+            raise RunError(f"{place}: evaluated with two {fact}s, {' and '.join(sorted(found))}: remove the folder's "
+                           "ranks.* and evaluation.*, and measure again")
+    parts = []
+    for name, facts in zip(test_sets, every, strict=True):
         for remedied in [system, *(replace(system, remedy=remedy) for remedy in remedies)]:
             table = store.ranks(remedied, seed, name)
             parts.append(cells(per_query(table)).assign(benchmark=name, system=str(remedied),
@@ -112,8 +130,9 @@ def keep(folder: Path, store: Store, system: System, seed: int, test_sets: Seque
     sums = whole.select_dtypes("float64").columns
     counts = [name for name in whole if name.endswith(": queries")]
     whole = whole.astype(dict.fromkeys(sums, "float32") | dict.fromkeys(counts, "int32"))
-    _write(whole, _cells_file(folder, store, system, seed), facts | {
-        "measuring seconds": round(time.monotonic() - started, 1)})
+    _write(whole, _cells_file(folder, store, system, seed), every[-1] | {
+        "test sets": list(test_sets), "remedies": list(remedies), "ranks": list(ranks),
+        "measuring seconds": round(time.monotonic() - started, 1) if anew else None})
 
 
 def _facts(store: Store, system: System, seed: int, test_set: str) -> dict[str, Any]:
@@ -123,6 +142,7 @@ def _facts(store: Store, system: System, seed: int, test_set: str) -> dict[str, 
     trained = json.loads(manifest.read_text("utf-8")) if manifest.is_file() else {}
     return {"key": files.key(store.preset.choices(system, seed)), "system": str(system), "seed": seed,
             **{name: measured.get(name) for name in (*_ALIKE, "gpu", "cpu", "threads", "versions", "git")},
+            "trained precision": trained.get("precision"), "trained device": trained.get("device"),
             "training seconds": trained.get("seconds"), "steps": trained.get("steps_run"),
             "best step": trained.get("best_step")}
 
@@ -165,16 +185,19 @@ def gather(source: str | Path, target: str | Path) -> list[Path]:
         written.append(target / file.name)
         with files.atomic(written[-1]) as temporary:
             shutil.copyfile(file, temporary)
+    for file in {*target.glob("*.parquet")} - {*written}:  # of runs with other settings
+        file.unlink()
     return written
 
 
 def check_alike(found: Sequence[Path]) -> None:
     """Raise `RunError` where files of evidence are of two precisions or two kinds of devices."""
-    for fact in _ALIKE:
+    for fact in (*_ALIKE, *(f"trained {fact}" for fact in _ALIKE)):
         values: dict[str, Path] = {}
         for file in found:
             for facts in facts_of(file):
-                values.setdefault(str(facts[fact]), file)
+                if facts.get(fact) is not None:  # nothing was trained
+                    values.setdefault(facts[fact], file)
         if len(values) > 1:
             raise RunError(f"runs of two {fact}s are not compared: " + ", ".join(
                 f"{file.name} is of {value}" for value, file in values.items()) + "; keep them in folders of their own")

@@ -46,6 +46,7 @@ REMEDIES = ("centring-training", "centring-corpus", "centring-queries", "subspac
 # of thousands of digits.
 _ARGUMENTS = {"subspace": "[1-9][0-9]{0,8}", "shift-training": r"0\.[0-9]{0,3}[1-9]"}
 _OF_CORPUS = {"subspace-corpus": LanguageSubspace, "erasure-corpus": LanguageErasure, "leace-corpus": Leace}
+OF_TRAINING = ("centring-training", "shift-training", "subspace")  # fitted on training texts
 SIDES = ("queries", "candidates")
 SideMeans = dict[str, dict[str, np.ndarray]]  # side, then language
 
@@ -60,7 +61,7 @@ def check_remedy(remedy: str) -> None:
 
 def needs_training_means(remedy: str) -> bool:
     """Whether a remedy is fitted on training texts."""
-    return remedy.split(":")[0] in ("centring-training", "shift-training", "subspace")
+    return remedy.split(":")[0] in OF_TRAINING
 
 
 def is_quota(remedy: str) -> bool:

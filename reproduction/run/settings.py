@@ -182,6 +182,8 @@ class TrainingSettings:
             problems.append(f"alpha is {self.alpha}, and {self.sampling} has none of its own: alpha belongs to Hybrid")
         if not problems and self.sampling == "Hybrid" and self.alpha is None:
             problems.append("alpha is missing: the probability of a batch in one language, 0 to 1")
+        if not problems and self.loss == "symmetric" and self.mini_batch_size:
+            problems.append(f"mini_batch_size is {self.mini_batch_size}, and loss=symmetric takes none")
         if problems:
             raise SettingsError("; ".join(problems))
 

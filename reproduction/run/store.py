@@ -21,6 +21,7 @@ from hybridlib.evaluation import ABOUT, NO_SEED, Report, about, embed, per_query
 from reproduction.run import folder, training
 from reproduction.run.preset import Preset
 from reproduction.run.remedies import (
+    OF_TRAINING,
     SIDES,
     SideMeans,
     apply_remedy,
@@ -28,7 +29,7 @@ from reproduction.run.remedies import (
     needs_training_means,
     training_texts,
 )
-from reproduction.run.system import SYSTEMS, System
+from reproduction.run.system import SYSTEMS, XX, System
 from reproduction.workspace import Workspace
 
 MEANS_GROUPS = 200  # training groups behind a mean embedding
@@ -257,7 +258,7 @@ class Store:
         """
         for run in runs:
             self._check_is_there(*run)
-        if self._without_means(runs):
+        if self._without_means(runs, groups):
             with files.alone(self.folder, wait=True):
                 self._write_means(runs, groups)
         return [self._read_means(*run) for run in runs]
@@ -270,14 +271,16 @@ class Store:
         return {side: {name.split()[1]: mean for name, mean in table.items() if name.startswith(side)}
                 for side in SIDES}
 
-    def _without_means(self, runs: Sequence[Run]) -> list[tuple[Run, str]]:
-        """Those without means of their present model, each with the fingerprint of that model."""
-        made_of = [(run, self._model_fingerprint(*run) or "") for run in runs]
+    def _without_means(self, runs: Sequence[Run], groups: int) -> list[tuple[Run, str]]:
+        """Those without means of their present model and the present data, each with what stands for these."""
+        settings = self.preset.settings(XX, 0)
+        data = files.key({"data": settings.data, "languages": list(settings.languages), "groups": groups})
+        made_of = [(run, f"{self._model_fingerprint(*run) or ''} {data}") for run in runs]
         return [(run, model) for run, model in made_of if _made_of(self._means_file(*run)) != model]
 
     def _write_means(self, runs: Sequence[Run], groups: int) -> None:
         """For who is alone in the folder: write those means that are not there yet."""
-        missing = self._without_means(runs)
+        missing = self._without_means(runs, groups)
         if not missing:
             return
         texts = training_texts(self.preset.training_sets, self.preset.languages, groups)
@@ -292,6 +295,9 @@ class Store:
         for table, (run, model) in zip(tables, missing, strict=True):
             with files.atomic(self._means_file(*run)) as temporary:
                 save_file(table, temporary, {"model": model})
+            for file in self.run_folder(*run).glob("ranks.*.*.parquet"):  # of remedies that others were fitted on
+                if any(f".{name}" in file.name for name in OF_TRAINING):
+                    file.unlink()
 
     def results(self, seeds: Sequence[int], test_set: str | None = None, systems: Sequence[System] = SYSTEMS,
                 ) -> pd.DataFrame:

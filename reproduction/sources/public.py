@@ -170,8 +170,11 @@ def make(name: str, out: Path, given: Path | None = None) -> str:
     if not given:
         _fetch(name, folder)
     count = _write(progress_bar(_groups(name, folder), desc=name, unit=" groups"), target)
-    other = "" if files.sha256(target) == BUILT[name] else "; not the pinned ones, preset xquad will refuse them"
-    return f"{name}: {count:,} groups{other}"
+    if (found := files.sha256(target)) != BUILT[name]:
+        other = target.replace(target.with_name(f"{name}.other.jsonl"))
+        raise CorpusError([f"{other}: {count:,} groups, and not those of preset xquad (sha256 {found}, expected "
+                           f"{BUILT[name]}); to train on them, name this file and its sha256 in configs/xquad.yaml"])
+    return f"{name}: {count:,} groups"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

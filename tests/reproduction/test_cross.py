@@ -164,3 +164,22 @@ def test_a_forest_has_remedied_differences_open_in_the_row_of_the_plain_one():
     assert {x: round(float(line.get_ydata()[0])) for x, line in points.items()} == {0.3: 0, 0.2: 1, 0.1: 0}
     assert {x for x, line in points.items() if line.get_markerfacecolor() == "white"} == {0.1}
     plt.close(figure)
+
+
+def test_a_budget_that_ended_between_two_systems_of_a_seed_leaves_what_can_be_compared(five):
+    # X-X has a seed more than Hybrid, and one system no seed of Hybrid's.
+    cut = five[~((five["system"] == "Hybrid") & (five["seed"] == 4))]
+    cut = cut[(cut["system"] != "X-X + quota") | (cut["seed"] == 4)]
+    table = cross.against(cut, "Hybrid", [MEASURE], DRAWS).set_index("system")
+    assert table.loc["X-X", "seeds"] == 4 and "X-X + quota" not in table.index
+    both = cut[cut["system"].isin(["X-X", "Hybrid"]) & (cut["seed"] != 4)]
+    known = differences(both, "X-X", "Hybrid", [MEASURE], DRAWS)
+    np.testing.assert_allclose(table.loc["X-X", ["difference", "low", "high"]].astype(float), known.loc[MEASURE])
+
+
+def test_where_nothing_is_left_or_nothing_can_differ_there_is_no_test(five):
+    assert cross.against(five[:0], "Hybrid").empty and cross.values(five[:0]).empty
+    same = pd.concat([five, five[five["system"] == "Hybrid"].assign(system="Hybrid + quota")])
+    table = cross.against(same, "Hybrid", [MEASURE], DRAWS).set_index("system")
+    assert table.loc["Hybrid + quota", "difference"] == 0 and np.isnan(table.loc["Hybrid + quota", "p"])
+    assert table["p"].drop("Hybrid + quota").notna().all()

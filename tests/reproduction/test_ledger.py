@@ -280,7 +280,7 @@ def test_means_and_intervals_are_computed_from_the_evidence_of_runs(toy, tmp_pat
     assert f"| X-X |  |{f' {mean:.3f} |' * 3} {mean:.1f} | 2 |" in text
     assert "| X-X |  | 0.000 | 0.000 | 0.250 | 410.0 | 1 | [train](#train) |" in text
     # Of runs that were made here, in place of the committed ones.
-    evidence(workspace.runs / "toy" / "evidence" / "headline", shift=0.5)
+    evidence(workspace.runs / "toy" / "evidence" / "cuda" / "headline", shift=0.5)
     assert [one.status for one in Ledger(workspace, fresh=True).check("runs")] == ["FAIL"] * 4
     for wrong in ({"measure": "n"}, {"system": "X-Z"}, {"benchmark": "other"}):
         with pytest.raises(ValueError, match="results/toy/cuda/headline"):

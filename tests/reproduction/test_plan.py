@@ -49,6 +49,20 @@ def test_what_is_kept_of_runs_gives_the_same_numbers_and_intervals(store, tmp_pa
     assert is_kept(folder, store, XX, 0) and not is_kept(folder, store, XX, 1)
 
 
+def test_what_is_asked_of_a_run_later_is_measured_and_two_devices_do_not_meet(store, tmp_path):
+    folder = tmp_path / "kept"
+    keep(folder, store, XX, 0, ["toy"], ["centring-corpus"])
+    assert is_kept(folder, store, XX, 0, ["toy"], ["centring-corpus"])
+    assert not is_kept(folder, store, XX, 0, ["toy"], ["erasure-corpus"])
+    assert not is_kept(folder, store, XX, 0, ["toy"], ranks=["toy"])
+    facts = store.run_folder(XX, 0) / "evaluation.toy.json"
+    facts.write_text(facts.read_text("utf-8").replace('"device": "cpu"', '"device": "cuda"'), "utf-8")
+    keep(tmp_path / "other", store, XX, 0, ["toy"])
+    keep(tmp_path / "other", store, UNTRAINED, NO_SEED, ["toy"])
+    with pytest.raises(RunError, match="two devices are not compared"):
+        read_cells(tmp_path / "other")
+
+
 def test_a_query_without_an_answer_in_its_language_is_not_counted_as_a_zero():
     ranks = pd.DataFrame({
         "question": ["a", "a", "b"], "cluster": "c", "query_language": "de", "language": ["de", "en", "en"], "grade": 1,
@@ -86,14 +100,14 @@ def test_other_settings_are_other_evidence(store, tmp_path, tiny_encoder):
 
 def test_evidence_is_published_unless_it_lacks_a_run_that_is_committed(store, tmp_path):
     workspace = Workspace(root=tmp_path / "root")
-    measured = workspace.runs / "toy" / "evidence" / "one"
+    measured = workspace.runs / "toy" / "evidence" / "cpu" / "one"
     keep(measured, store, XX, 0, ["toy"])
-    assert publish_evidence("toy", workspace) == (["evidence of one: 1 runs"], {})
+    assert publish_evidence("toy", workspace) == (["evidence of one"], {})
     committed = workspace.results("toy") / "cpu" / "one" / "one.cells.parquet"
     before = committed.read_bytes()
     (measured / "X-X-s0.cells.parquet").unlink()
     keep(measured, store, XY, 0, ["toy"])
-    assert publish_evidence("toy", workspace) == ([], {"evidence of one": "the new one lacks X-X of seed 0"})
+    assert publish_evidence("toy", workspace) == ([], {"evidence of one": "the new one lacks X-X of seed 0 on toy"})
     assert committed.read_bytes() == before
 
 
@@ -141,8 +155,8 @@ class Toy:
     """A store and a clock: training takes a second a step, measuring ten seconds."""
 
     def __init__(self, monkeypatch, folder):
-        self.now, self.done, self.folder = 0.0, [], folder
-        monkeypatch.setattr(plan, "is_kept", lambda folder, store, system, seed: (str(system), seed) in self.done)
+        self.now, self.done, self.folder, self.workspace = 0.0, [], folder, Workspace()
+        monkeypatch.setattr(plan, "is_kept", lambda _, store, system, seed, *rest: (str(system), seed) in self.done)
         monkeypatch.setattr(plan, "keep", self.keep)
         monkeypatch.setattr(plan, "cost", lambda store, item: self.price(item) if self.done else 0.0)
 
