@@ -11,7 +11,7 @@ import pooch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hybridlib.data.reading import CorpusError, named, read_json, text_problem, verify_checksum
+from hybridlib.data.reading import CorpusError, fetch_all, named, read_json, text_problem, verify_checksum
 from hybridlib.data.test_set import TestSet
 
 # Released by google-research-datasets/lareqa (CC BY-SA 4.0 and CC BY-NC 4.0); sha256 of every file.
@@ -63,12 +63,10 @@ def fetch_lareqa(name: str, cache: str | Path | None = None, base_url: str = LAR
     store = pooch.create(path=Path(cache or pooch.os_cache("hybridlib")), base_url=f"{base_url}/",
                          registry={f"{name}/{x}.json": f"sha256:{digest}" for x, digest in checksums.items()},
                          env="HYBRIDLIB_DATA", retry_if_failed=2)
-    for file in store.registry:
-        try:
-            store.fetch(file, progressbar=True)
-        except (OSError, ValueError) as error:
-            raise ConnectionError(f"{name}: {store.get_url(file)} could not be had: {error}. Get the files by other "
-                                  f"means and give their folder") from error
+    try:
+        fetch_all(store, "Get the files by other means and give their folder")
+    except ConnectionError as error:
+        raise ConnectionError(f"{name}: {error}") from error
     return store.abspath / name
 
 

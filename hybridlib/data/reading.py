@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pooch
+
 from hybridlib.files import sha256
 from hybridlib.languages import is_language
 
@@ -32,6 +34,21 @@ class CorpusError(ValueError):
         shown = "\n".join(self.problems[:20])
         more = f"\n… and {len(self.problems) - 20} more" if len(self.problems) > 20 else ""
         super().__init__(f"{len(self.problems)} problem(s) in the data\n{shown}{more}")
+
+
+def fetch_all(store: pooch.Pooch, advice: str) -> None:
+    """Download the files of a store that are not there yet, each checked.
+
+    Raises
+    ------
+    ConnectionError
+        If one cannot be had, or has another checksum; it names the address, and ends with the advice.
+    """
+    for file in store.registry:
+        try:
+            store.fetch(file, progressbar=True)
+        except (OSError, ValueError) as error:
+            raise ConnectionError(f"{store.get_url(file)} could not be had: {error}. {advice}") from error
 
 
 def verify_checksum(path: str | Path, expected: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Role = Literal["query", "document"]
 SAMPLE = 8  # texts that the fast encoder is held against the model's own methods on
-TOKENS_PER_BATCH = {True: 2048, False: 32_768}  # padded, on a processor and elsewhere
+TOKENS, GPU_TOKENS = 2048, 32_768  # padded, in a batch
 TOLERANCE = 1e-4  # largest difference of a number in two vectors of unit length, in float32
 
 
@@ -250,7 +250,7 @@ def encode_all(siblings: Siblings, texts: Sequence[str], prompt: str, tokens_per
     prompt : str
         Put before each text.
     tokens_per_batch : int, optional
-        By default what was fastest: 2,048 on a processor, 32,768 elsewhere.
+        By default 2,048 on a processor, whose caches they fit, and 32,768 elsewhere.
     description : str
         Label of the progress bar.
     role : {"query", "document"}, optional
@@ -280,7 +280,7 @@ def encode_all(siblings: Siblings, texts: Sequence[str], prompt: str, tokens_per
     reason = siblings.why_slow(distinct, prompt, role)
     if reason is None:
         if tokens_per_batch is None:
-            tokens_per_batch = TOKENS_PER_BATCH[siblings.device.type == "cpu"]
+            tokens_per_batch = TOKENS if siblings.device.type == "cpu" else GPU_TOKENS
         embeddings, counts = _fast(siblings, distinct, prompt, tokens_per_batch, description)
     else:
         siblings.make_whole()

@@ -20,23 +20,33 @@ from hybridlib.evaluation import COMPARED
 from reproduction.findings.claims import judge_claims
 from reproduction.findings.cross import against, read_blocks, values
 from reproduction.run import HYBRID, UNTRAINED
+from reproduction.run.settings import read_yaml
 from reproduction.workspace import Workspace
 
-BENCHMARKS, UNSEEN = ("xquad-r", "mlqa-r"), ("el", "vi")
 SEEDS = 5  # under which a difference is a lead, and no result
 
 
-def tables(folder: Path, claims_file: Path) -> dict[str, pd.DataFrame]:
-    """The tables by name."""
-    cells = read_blocks(folder)
+def tables(cells: pd.DataFrame, benchmarks: Sequence[str], languages: Sequence[str], claims_file: Path,
+           ) -> dict[str, pd.DataFrame]:
+    """The tables by name.
+
+    Parameters
+    ----------
+    cells : DataFrame (see `reproduction.findings.cross.read_blocks`)
+    benchmarks : sequence of str
+        What the claims are judged on, the main one first.
+    languages : sequence of str
+        Those that were trained on.
+    claims_file : path
+    """
     # What was trained with fewer seeds stands beside Hybrid of the same seeds, in a table of its own.
     few = (cells["sampling"] != UNTRAINED.sampling) & (
         cells.groupby(["benchmark", "system"])["seed"].transform("nunique") < SEEDS)
     whole = cells[~few]
     screened = cells[few | ((cells["system"] == str(HYBRID)) & cells["benchmark"].isin(cells.loc[few, "benchmark"]))]
-    # The verdicts are on the preset's benchmarks, the released ones.
-    every = {name: cells[(cells["benchmark"] == name) & (cells["block"] == "headline")] for name in BENCHMARKS}
-    verdicts, parts = judge_claims(claims_file, every, BENCHMARKS[0], UNSEEN)
+    every = {name: whole[(whole["benchmark"] == name) & (whole["block"] == "headline")] for name in benchmarks}
+    asked = every[benchmarks[0]]["query_language"].unique()
+    verdicts, parts = judge_claims(claims_file, every, benchmarks[0], [x for x in asked if x not in languages])
     return {"values": values(whole), "claims": verdicts, "claims_parts": parts,
             "against": pd.concat([against(whole, str(x), COMPARED) for x in (HYBRID, UNTRAINED)], ignore_index=True),
             "screened": against(screened, str(HYBRID), COMPARED)}
@@ -52,7 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with one_line_errors():
         workspace = Workspace()
         folder = workspace.results(chosen.preset) / chosen.device
-        for name, table in tables(folder, workspace.configs / "evidence" / "claims.yaml").items():
+        preset = read_yaml(workspace.configs / f"{chosen.preset}.yaml")
+        made = tables(read_blocks(folder), [entry["name"] for entry in preset["data"]["benchmarks"]],
+                      preset["languages"], workspace.configs / "evidence" / "claims.yaml")
+        for name, table in made.items():
             with files.atomic(folder / f"{name}.csv") as temporary:
                 table.to_csv(temporary, index=False, float_format="%.6g")
             print(f"{name}: {len(table)} rows -> {folder / name}.csv")

@@ -33,18 +33,15 @@ def read_blocks(folder: str | Path, blocks: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def _comparable(cells: pd.DataFrame, reference: str | None) -> Iterator[pd.DataFrame]:
-    """Parts of one benchmark in which all trained systems have the same seeds, each with the reference."""
+    """Parts of one benchmark in which all trained systems have the same seeds; what is not trained is in each."""
     seeds = {system: frozenset(found) - {NO_SEED} for system, found in cells.groupby("system")["seed"].unique().items()}
     if reference and seeds[reference]:
         common = {system: found & seeds[reference] for system, found in seeds.items()}
         seeds = {system: found for system, found in common.items() if found or not seeds[system]}
-    for same in sorted(set(seeds.values()), key=lambda x: (-len(x), sorted(x))):
-        systems = [system for system in seeds if seeds[system] in (same, frozenset()) and (seeds[system] or not same
-                                                                                         or system == reference)]
-        part = cells[cells["system"].isin([*systems, reference])]
-        if same:
-            part = part[part["seed"].isin([*same, NO_SEED])]
-        yield part
+    every = sorted({found for found in seeds.values() if found}, key=lambda x: (-len(x), sorted(x)))
+    for same in every or [frozenset()]:
+        alike = [system for system, found in seeds.items() if found in (same, frozenset())]
+        yield cells[cells["system"].isin([*alike, reference]) & cells["seed"].isin([*same, NO_SEED])]
 
 
 def values(cells: pd.DataFrame, measures: Sequence = (*COMPARED, *FURTHER), draws: int = 10_000) -> pd.DataFrame:
@@ -90,25 +87,59 @@ def against(cells: pd.DataFrame, reference: str, measures: Sequence = COMPARED, 
         if reference not in set(of_benchmark["system"]):
             continue
         for part in _comparable(of_benchmark, reference):
-            seeds = part.loc[part["seed"] != NO_SEED, "seed"].nunique()
+            counts = part[part["seed"] != NO_SEED].groupby("system")["seed"].nunique()
             for measure in map(str, measures):
                 means = macro(part, measure).groupby(level="system", sort=False).mean()
                 if means.isna().all():
                     continue
-                tested = measure in map(str, HEADLINE) and seeds != 1
-                drawn = draws_of(part, measure, TESTED_DRAWS if tested else draws)
+                headline = measure in map(str, HEADLINE)
+                drawn = draws_of(part, measure, TESTED_DRAWS if headline else draws)
                 for system in means.index.drop(reference):
+                    seeds = max(counts.get(system, 0), counts.get(reference, 0))
                     difference = drawn[system] - drawn[reference]
                     low, high = _interval(difference, seeds == 1)
                     # Where nothing can differ (monolingual under quota) nothing is tested.
                     p = (min(1.0, 2 * min(p_value(difference), p_value(-difference)))
-                         if tested and difference.any() else np.nan)
+                         if headline and seeds != 1 and difference.any() else np.nan)
                     rows.append({"benchmark": benchmark, "system": system, "reference": reference, "seeds": seeds,
                                  "measure": measure, "difference": means[system] - means[reference], "low": low,
                                  "high": high, "p": p})
     columns = ["benchmark", "system", "reference", "seeds", "measure", "difference", "low", "high", "p"]
     table = pd.DataFrame(rows, columns=columns).drop_duplicates(["benchmark", "system", "measure"], ignore_index=True)
     return table.assign(holm=holm(table["p"]))
+
+
+def within(cells: pd.DataFrame, apart: Sequence[str], system: str, reference: str, measures: Sequence,
+           ) -> pd.DataFrame:
+    """Differences from a reference among the cells that are alike in some columns.
+
+    Parameters
+    ----------
+    cells : DataFrame
+    apart : sequence of str
+        Columns: "benchmark" and "remedy", say, to compare samplings within each remedy.
+    system : str
+        The column of what is compared: "sampling".
+    reference : str
+        One of its values.
+    measures : sequence of str or Measure
+
+    Returns
+    -------
+    DataFrame
+        The columns that were kept apart, the one of what is compared, ``measure``, ``difference``, ``low``, ``high``.
+    """
+    rows = []
+    for key, group in cells.assign(system=cells[system]).groupby(list(apart), sort=False):
+        for measure in map(str, measures):
+            means = macro(group, measure).groupby(level="system", sort=False).mean()
+            drawn = draws_of(group, measure)
+            for name in means.index.drop(reference):
+                low, high = interval(drawn[name] - drawn[reference])
+                rows.append(dict(zip(apart, key, strict=True)) | {
+                    system: name, "measure": measure, "difference": means[name] - means[reference], "low": low,
+                    "high": high})
+    return pd.DataFrame(rows)
 
 
 def _interval(drawn: pd.Series, one_seed: bool) -> tuple[float, float]:

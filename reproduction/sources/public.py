@@ -21,6 +21,7 @@ import pooch
 
 from hybridlib import files
 from hybridlib.data import RELEASED, CorpusError, fetch_lareqa, verify_checksum
+from hybridlib.data.reading import fetch_all
 from hybridlib.errors import one_line_errors
 from hybridlib.progress import progress_bar
 from reproduction.sources import documentation, ntrex, tydi
@@ -85,12 +86,7 @@ def fetch_files(base_url: str, checksums: dict[str, str], folder: Path) -> None:
     """
     store = pooch.create(path=folder, base_url=f"{base_url}/", retry_if_failed=2,
                          registry={name: f"sha256:{digest}" for name, digest in checksums.items()})
-    for name in store.registry:
-        try:
-            store.fetch(name, progressbar=True)
-        except (OSError, ValueError) as error:
-            raise ConnectionError(f"{store.get_url(name)} could not be had: {error}; get it by other means and give "
-                                  f"the folder that holds {folder.name}/{name} with --from") from error
+    fetch_all(store, f"Get it by other means and give the folder that holds {folder.name}/ with --from")
 
 
 def _fetch(name: str, folder: Path) -> None:

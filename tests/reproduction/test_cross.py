@@ -14,7 +14,8 @@ from matplotlib.colors import to_hex
 from simulated import simulated
 
 from hybridlib.errors import RunError
-from hybridlib.evaluation import NO_SEED, differences, estimates
+from hybridlib.evaluation import HEADLINE, NO_SEED, differences, estimates
+from reproduction.commands import tables as tables_command
 from reproduction.findings import cross, cross_figures
 from reproduction.findings.figures import COLOURS
 from reproduction.run.evidence import read_cells
@@ -175,6 +176,29 @@ def test_a_budget_that_ended_between_two_systems_of_a_seed_leaves_what_can_be_co
     both = cut[cut["system"].isin(["X-X", "Hybrid"]) & (cut["seed"] != 4)]
     known = differences(both, "X-X", "Hybrid", [MEASURE], DRAWS)
     np.testing.assert_allclose(table.loc["X-X", ["difference", "low", "high"]].astype(float), known.loc[MEASURE])
+
+
+def test_samplings_are_compared_within_each_remedy(five):
+    both = five[five["system"].isin(["X-X", "X-X + quota"])]
+    table = cross.within(both, ["benchmark", "sampling"], "remedy", "", [MEASURE]).iloc[0]
+    assert table[["benchmark", "sampling", "remedy", "measure"]].tolist() == ["toy", "X-X", "quota", MEASURE]
+    known = differences(both, "X-X + quota", "X-X", [MEASURE])
+    np.testing.assert_allclose(table[["difference", "low", "high"]].astype(float), known.loc[MEASURE])
+
+
+def test_with_five_seeds_of_all_nothing_is_screened_and_with_fewer_it_is(five, monkeypatch):
+    whole = pd.concat([five, five[five["system"] == "Hybrid"].assign(system="X-Y", sampling="X-Y")], ignore_index=True)
+    whole = whole.assign(block="headline", **{name: whole[MEASURE] for name in map(str, HEADLINE)})
+    monkeypatch.setattr(tables_command, "values", lambda cells: cells)
+    monkeypatch.setattr(tables_command, "against", lambda cells, reference, _: pd.DataFrame(
+        {"reference": reference, "system": sorted(cells["system"].unique())}))
+    made = [tables_command.tables(cells, ["toy"], ["de"], ROOT / "configs" / "evidence" / "claims.yaml")
+            for cells in (whole, whole[(whole["system"] != "X-Y") | (whole["seed"] > 0)])]
+    assert made[0]["screened"].empty and "X-Y" in set(made[0]["against"]["system"])
+    assert made[1]["screened"]["system"].tolist() == ["Hybrid", "X-Y"]
+    assert "X-Y" not in set(made[1]["against"]["system"])
+    # English, the language of the toy's questions, is unseen where German is trained on: claim 5 has its parts.
+    assert made[0]["claims_parts"].loc[lambda parts: parts["languages"] == "unseen", "difference"].notna().all()
 
 
 def test_where_nothing_is_left_or_nothing_can_differ_there_is_no_test(five):

@@ -269,7 +269,7 @@ def test_only_the_files_asked_for_are_checked_out_and_only_once(tmp_path):
 def test_a_file_that_cannot_be_had_is_named_and_one_that_is_there_is_not_fetched(tmp_path):
     write(tmp_path / "home" / "sub" / "a.txt", "text")
     # pooch reads no file:// address, which is as good as none that answers.
-    with pytest.raises(ConnectionError, match="sub/a.txt could not be had: .*folder that holds NTREX/sub/a.txt with"):
+    with pytest.raises(ConnectionError, match="sub/a.txt could not be had: .*folder that holds NTREX/ with"):
         public.fetch_files((tmp_path / "home").as_uri(), {"sub/a.txt": "0" * 64}, tmp_path / "NTREX")
     write(tmp_path / "NTREX" / "sub" / "a.txt", "text")
     public.fetch_files("https://nowhere.invalid", {"sub/a.txt": files.sha256(tmp_path / "NTREX/sub/a.txt")},
