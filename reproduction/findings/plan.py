@@ -64,8 +64,9 @@ def _items(store: Store, block: Any, where: str) -> Iterator[Item]:
     for name in (_MUST | _MAY) - {"name", "seeds"}:
         if not isinstance(block.get(name, []), list) or not all(isinstance(x, str) for x in block.get(name, [])):
             raise SettingsError(f"{where}: {name} must be a list of names")
-    if type(block["seeds"]) is not int or block["seeds"] < 1:
-        raise SettingsError(f"{where}: seeds is {block['seeds']!r:.80}, expected a whole number of at least 1")
+    seeds = list(range(block["seeds"])) if type(block["seeds"]) is int else block["seeds"]
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise SettingsError(f"{where}: seeds is {block['seeds']!r:.80}, expected how many, or a list of seeds")
     benchmarks = [entry["name"] for entry in store.preset.entries["benchmarks"]]
     test_sets = tuple(block.get("test_sets", benchmarks))
     if unknown := {*test_sets} - {*benchmarks, *store.preset.further}:
@@ -73,11 +74,11 @@ def _items(store: Store, block: Any, where: str) -> Iterator[Item]:
     # A remedy in the name of a system is one of those that are measured beside it.
     parsed = [System.parse(text) for text in block["systems"]]
     remedies = list(dict.fromkeys([*block.get("remedies", []), *(x.remedy for x in parsed if x.remedy)]))
-    for seed in range(block["seeds"]):
+    for seed in dict.fromkeys(seeds):
         for system in dict.fromkeys(x.base for x in parsed):
             if system.is_trained:
                 store.preset.settings(system, seed)  # what cannot be trained stops here, before any work
-            if system.is_trained or not seed:
+            if system.is_trained or seed == seeds[0]:
                 yield Item(block["name"], system, seed if system.is_trained else NO_SEED, test_sets, tuple(remedies),
                            tuple(block.get("ranks", [])))
 

@@ -95,6 +95,10 @@ class System:
         """The same without its remedy: what is encoded."""
         return replace(self, remedy="")
 
+    def without(self, name: str) -> "System":
+        """The same with a setting as the preset has it."""
+        return replace(self, changes=tuple(change for change in self.changes if change[0] != name))
+
     def setting(self, name: str, default: Any = None) -> Any:
         """What it sets a setting to, or the default."""
         return dict(self.changes).get(name, default)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer import losses
@@ -28,6 +29,11 @@ from hybridlib.training import (
 )
 from reproduction.run import folder as run_folder
 from reproduction.run.settings import TrainingSettings
+
+
+# What a manifest says of the training itself, and of every run that is made of it.
+_OF_THE_RUN = ("encoder", "device", "processes", "precision", "trained_parameters", "max_tokens", "steps_run",
+               "best_step", "best_validation_loss")
 
 
 class _Finite(TrainerCallback):
@@ -131,10 +137,12 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
     Raises
     ------
     ValueError, RunError, OSError
-        If the batch cannot be cut into equal slices; if the device is not there; if an unfinished run was begun in
-        another precision, or is not seen by every process; if another run is at work in the folder; if the disk is
-        too full for the checkpoints.
+        If a share of the weights is asked for, which `mix` makes; if the batch cannot be cut into equal slices; if the
+        device is not there; if an unfinished run was begun in another precision, or is not seen by every process; if
+        another run is at work in the folder; if the disk is too full for the checkpoints.
     """
+    if settings.trained_share is not None:
+        raise ValueError("trained_share is of a run that was trained: see mix")
     folder, choices = Path(folder), settings.as_dict()
     if run_folder.is_complete(folder, choices) and run_folder.is_settled(folder):
         return folder
@@ -200,8 +208,6 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
             if not all(torch.equal(value.cpu(), best[name]) for name, value in trainer.model.state_dict().items()):
                 raise RuntimeError(f"{folder.name}: the model is not that of the best checkpoint, "
                                    f"{trainer.state.best_model_checkpoint}; train again to go on from the last one")
-            if settings.trained_share is not None:
-                _mix(trainer.model, encoding.load(settings.encoder)[0], settings.trained_share)
             _write(temporary, trainer, started, encoder=source, device=device, processes=processes,
                    precision=precision, trained_parameters=trained, max_tokens=max_tokens)
             _publish(temporary, folder)
@@ -209,7 +215,48 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
     return folder
 
 
-def _mix(model: SentenceTransformer, start: SentenceTransformer, share: float) -> None:
+def mix(folder: str | Path, settings: TrainingSettings, whole: str | Path) -> Path:
+    """A run folder whose weights lie between a trained run's and those that it started from (``trained_share``).
+
+    Nothing is trained: one run gives all its shares.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder; returned as it is if it is finished and has these settings.
+    settings : TrainingSettings
+        Those of ``whole`` but for ``trained_share``.
+    whole : path
+        The folder of the trained run.
+
+    Returns
+    -------
+    Path
+        The run folder.
+    """
+    folder, whole, choices = Path(folder), Path(whole), settings.as_dict()
+    if run_folder.is_complete(folder, choices) and run_folder.is_settled(folder):
+        return folder
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    with run_folder.alone(folder), PartialState().main_process_first():
+        if PartialState().is_main_process:
+            facts = json.loads((whole / "manifest.json").read_text("utf-8"))
+            started = time.monotonic() - facts["seconds"]  # what it costs is the run that it is made of
+            run_folder.settle(folder)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            model = SentenceTransformer(str(whole / "model"), device="cpu")
+            _move_back(model, encoding.load(settings.encoder)[0], settings.trained_share)
+            model.save(str(temporary / "model"), create_model_card=False)
+            shutil.copyfile(whole / "losses.csv", temporary / "losses.csv")
+            kept = {name: facts[name] for name in _OF_THE_RUN}
+            files.write_json(temporary / "manifest.json", run_folder.manifest(started, **kept))
+            files.write_json(temporary / "settings.json", choices)
+            run_folder.publish(temporary, folder)
+    return folder
+
+
+def _move_back(model: SentenceTransformer, start: SentenceTransformer, share: float) -> None:
     """Move the weights of a model back towards those that it started from: ``share`` of the way is left."""
     before = start.state_dict()
     with torch.no_grad():

@@ -137,7 +137,7 @@ def test_shares_are_disjoint_and_whole_and_keep_the_items_of_a_run_together():
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ({"systems": ["Hybird"]}, "no sampling .Hybird."), ({"seeds": 0}, "seeds is 0"), ({"test_sets": ["moon"]}, "moon"),
+    ({"systems": ["Hybird"]}, "no sampling .Hybird."), ({"seeds": 0}, "seeds is 0"), ({"seeds": [5, -1]}, "seeds is"), ({"test_sets": ["moon"]}, "moon"),
     ({"remedies": "subspace"}, "remedies must be a list"), ({"colour": 1}, "expected name, seeds, systems")])
 def test_a_block_that_cannot_be_measured_is_refused_by_name(tmp_path, change, reason):
     (tmp_path / "data").symlink_to(ROOT / "data")
@@ -147,6 +147,12 @@ def test_a_block_that_cannot_be_measured_is_refused_by_name(tmp_path, change, re
     (tmp_path / "configs" / "evidence" / "plan.yaml").write_text(yaml.safe_dump({"mini": [block]}), "utf-8")
     with pytest.raises((SettingsError, ValueError), match=reason):
         plan.plan_of(Store.open("mini", Workspace(root=tmp_path)))
+
+
+def test_seeds_of_a_block_can_be_named(tmp_path):
+    block = {"name": "one", "systems": ["untrained", "X-X"], "seeds": [5, 7]}
+    found = list(plan._items(Store.open("mini"), block, "here"))
+    assert [(str(item.system), item.seed) for item in found] == [("untrained", NO_SEED), ("X-X", 5), ("X-X", 7)]
 
 
 class Toy:

@@ -274,8 +274,16 @@ def test_a_share_of_the_trained_weights_is_half_way_from_those_it_started_from(t
     def weights(folder):
         return SentenceTransformer(str(folder), device="cpu").state_dict()
 
-    whole, half = (weights(train(tmp_path / str(share), replace(tiny_settings, trained_share=share), complete_corpus,
-                                 selection) / "model") for share in (None, 0.5))
+    trained = train(tmp_path / "whole", tiny_settings, complete_corpus, selection)
+    settings = replace(tiny_settings, trained_share=0.5)
+    with pytest.raises(ValueError, match="see mix"):
+        train(tmp_path / "half", settings, complete_corpus, selection)
+    mixed = training.mix(tmp_path / "half", settings, trained)
+    whole, half = weights(trained / "model"), weights(mixed / "model")
+    assert is_complete(mixed, settings.as_dict()) and not is_complete(mixed, tiny_settings.as_dict())
+    assert (mixed / "losses.csv").read_bytes() == (trained / "losses.csv").read_bytes()
+    facts, of_whole = (json.loads((place / "manifest.json").read_text()) for place in (mixed, trained))
+    assert facts.keys() == of_whole.keys() and facts["seconds"] >= of_whole["seconds"]
     start = encoding.load(tiny_settings.encoder)[0].state_dict()
     moved = 0
     for name, value in half.items():
