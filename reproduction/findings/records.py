@@ -1,0 +1,147 @@
+"""Records: recipes that are better than the reference in all numbers, by a rule that was written before they were run.
+
+``configs/evidence/records.yaml`` has the rule, what is chosen from and on which articles, and the rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hybridlib.evaluation import HEADLINE, MEASURES, macro
+from reproduction.findings.cross import against
+from reproduction.run import UNTRAINED
+from reproduction.run.settings import SettingsError, read_yaml
+
+MONOLINGUAL = "monolingual AP"
+_PARTS = {"reference", "rule", "choices", "records"}
+
+
+def read_records(file: str | Path) -> dict[str, Any]:
+    """The rule, the choices and the rows.
+
+    Raises
+    ------
+    SettingsError
+        If the file says something else, or a row leaves out what it must say.
+    """
+    found = read_yaml(file)
+    if found.keys() != _PARTS:
+        raise SettingsError(f"{file}: expected {', '.join(sorted(_PARTS))}")
+    for kind, must in (("choices", {"evidence", "articles", "candidates"}), ("records", {"recipe", "evidence", "on"})):
+        for number, row in enumerate(found[kind], 1):
+            if not isinstance(row, dict) or not must <= row.keys():
+                raise SettingsError(f"{file}: number {number} of {kind} must say {', '.join(sorted(must))}")
+    unknown = [name for name in found["rule"]["better"] if name not in MEASURES]
+    if unknown:
+        raise SettingsError(f"{file}: rule: no measure {', '.join(unknown)}")
+    return found
+
+
+def half(cells: pd.DataFrame, which: str) -> pd.DataFrame:
+    """The cells of one half of the clusters: "even" or "odd", by their number in the release; "all" for all."""
+    if which == "all":
+        return cells
+    if which not in ("even", "odd"):
+        raise SettingsError(f"articles: {which!r}, expected even, odd or all")
+    number = cells["cluster"].astype(str).str.extract(r"(\d+)$")[0].astype(int)
+    return cells[number % 2 == ("even", "odd").index(which)]
+
+
+def gains(cells: pd.DataFrame, candidates: Sequence[str], reference: str, measures: Sequence[str] = tuple(map(str, HEADLINE)),
+          ) -> pd.DataFrame:
+    """What each candidate gains over the reference, in means over the seeds that both have.
+
+    Parameters
+    ----------
+    cells : DataFrame (see `hybridlib.evaluation.cells`)
+        Of one benchmark.
+    candidates : sequence of str
+        Systems; those that were not measured are left out.
+    reference : str
+    measures : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        A row per candidate, the largest ``smallest`` first: the gain in each measure, positive where it is better, a
+        rank distance as a share of the reference's; ``smallest`` of them; ``within``, the monolingual AP over that of
+        the untrained encoder; and ``seeds``.
+    """
+    rows = []
+    untrained = _mean(cells, str(UNTRAINED), MONOLINGUAL, None)
+    for candidate in candidates:
+        seeds = set(cells.loc[cells["system"] == candidate, "seed"])
+        seeds &= set(cells.loc[cells["system"] == reference, "seed"])
+        if not seeds:
+            continue
+        row: dict[str, Any] = {"system": candidate, "seeds": len(seeds)}
+        for name in measures:
+            ours, theirs = (_mean(cells, system, name, seeds) for system in (candidate, reference))
+            gain = MEASURES[name].better(ours - theirs)
+            row[name] = gain / theirs if name == "rank distance" else gain
+        row["smallest"] = min(row[name] for name in measures)
+        row["within"] = _mean(cells, candidate, MONOLINGUAL, seeds) - untrained
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("smallest", ascending=False, kind="stable", ignore_index=True)
+
+
+def _mean(cells: pd.DataFrame, system: str, measure: str, seeds: set[int] | None) -> float:
+    rows = cells[(cells["system"] == system) & (cells["seed"].isin(seeds) if seeds else True)]
+    return float(macro(rows, measure).mean())
+
+
+def choose(table: pd.DataFrame, loss: float) -> str:
+    """The candidate that is confirmed: of those within the loss the one whose smallest gain is largest.
+
+    Where none is within it, the one that loses least within a language.
+
+    Parameters
+    ----------
+    table : DataFrame (see `gains`)
+    loss : float
+        How far under the untrained encoder its monolingual AP may be.
+    """
+    inside = table[table["within"] >= -loss]
+    return str((inside if len(inside) else table.sort_values("within", ascending=False, kind="stable"))["system"].iloc[0])
+
+
+def judge(cells: pd.DataFrame, recipe: str, reference: str, rule: Mapping[str, Any]) -> pd.DataFrame:
+    """A recipe held against the rule, on each benchmark of some cells.
+
+    Returns
+    -------
+    DataFrame
+        ``benchmark``, ``measure``, ``value``, ``reference`` (its value), ``difference``, ``low``, ``high`` (95 % over
+        clusters and paired seeds), ``seeds`` and ``holds``: whether the interval excludes zero on the better side, in
+        as many seeds as the rule wants; and a row ``within`` per benchmark, the mean loss of monolingual AP against the
+        untrained encoder, which holds where it is no larger than the rule allows.
+    """
+    rows = []
+    found = against(cells[cells["system"].isin([recipe, reference])], reference, rule["better"])
+    for row in found.itertuples():
+        measure = MEASURES[row.measure]
+        of_benchmark = cells[cells["benchmark"] == row.benchmark]
+        value, theirs = (_mean(of_benchmark, system, row.measure, None) for system in (recipe, reference))
+        better = sorted((measure.better(row.low), measure.better(row.high)))
+        rows.append({"benchmark": row.benchmark, "measure": row.measure, "value": value, "reference": theirs,
+                     "difference": row.difference, "low": row.low, "high": row.high, "seeds": row.seeds,
+                     "holds": better[0] > 0 and row.seeds >= rule["seeds"]})
+    for benchmark, of_benchmark in cells.groupby("benchmark", sort=False):
+        value, theirs = (_mean(of_benchmark, system, MONOLINGUAL, None) for system in (recipe, str(UNTRAINED)))
+        rows.append({"benchmark": benchmark, "measure": "within", "value": value, "reference": theirs,
+                     "difference": value - theirs, "low": np.nan, "high": np.nan,
+                     "seeds": int(of_benchmark.loc[of_benchmark["system"] == recipe, "seed"].nunique()),
+                     "holds": value - theirs >= -rule["monolingual_loss"]})
+    return pd.DataFrame(rows)
+
+
+def misses(judged: pd.DataFrame) -> list[str]:
+    """What keeps a recipe out of the table: the parts of the rule that do not hold; empty for one that enters.
+
+    >>> misses(pd.DataFrame({"benchmark": ["b", "b"], "measure": ["within", "rank distance"], "holds": [False, True]}))
+    ['within on b']
+    """
+    return [f"{row.measure} on {row.benchmark}" for row in judged.itertuples() if not row.holds]
