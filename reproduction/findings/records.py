@@ -50,8 +50,8 @@ def half(cells: pd.DataFrame, which: str) -> pd.DataFrame:
     return cells[number % 2 == ("even", "odd").index(which)]
 
 
-def gains(cells: pd.DataFrame, candidates: Sequence[str], reference: str, measures: Sequence[str] = tuple(map(str, HEADLINE)),
-          ) -> pd.DataFrame:
+def gains(cells: pd.DataFrame, candidates: Sequence[str], reference: str,
+          measures: Sequence[str] = tuple(map(str, HEADLINE))) -> pd.DataFrame:
     """What each candidate gains over the reference, in means over the seeds that both have.
 
     Parameters
@@ -105,7 +105,8 @@ def choose(table: pd.DataFrame, loss: float) -> str:
         How far under the untrained encoder its monolingual AP may be.
     """
     inside = table[table["within"] >= -loss]
-    return str((inside if len(inside) else table.sort_values("within", ascending=False, kind="stable"))["system"].iloc[0])
+    ordered = inside if len(inside) else table.sort_values("within", ascending=False, kind="stable")
+    return str(ordered["system"].iloc[0])
 
 
 def judge(cells: pd.DataFrame, recipe: str, reference: str, rule: Mapping[str, Any]) -> pd.DataFrame:

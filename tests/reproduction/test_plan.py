@@ -137,7 +137,8 @@ def test_shares_are_disjoint_and_whole_and_keep_the_items_of_a_run_together():
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ({"systems": ["Hybird"]}, "no sampling .Hybird."), ({"seeds": 0}, "seeds is 0"), ({"seeds": [5, -1]}, "seeds is"), ({"test_sets": ["moon"]}, "moon"),
+    ({"systems": ["Hybird"]}, "no sampling .Hybird."), ({"seeds": 0}, "seeds is 0"), ({"seeds": [5, -1]}, "seeds is"),
+    ({"test_sets": ["moon"]}, "moon"),
     ({"remedies": "subspace"}, "remedies must be a list"), ({"colour": 1}, "expected name, seeds, systems")])
 def test_a_block_that_cannot_be_measured_is_refused_by_name(tmp_path, change, reason):
     (tmp_path / "data").symlink_to(ROOT / "data")

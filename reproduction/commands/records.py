@@ -1,0 +1,59 @@
+"""The record table: what was chosen, what is confirmed, and what each recipe misses.
+
+    python -m reproduction.commands.records
+
+Nothing is trained: it reads committed evidence, ``results/<preset>/<device>/<block>``, by the rule of
+``configs/evidence/records.yaml``, writes ``results/choices.csv`` and ``results/records.csv``, and says who enters
+docs/records.md. To enter a recipe: a block of ``configs/evidence/plan.yaml`` with five seeds of it and of the
+reference, ``make evidence BUDGET=…``, ``make publish``, a row under ``records``, and this.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hybridlib import files
+from hybridlib.errors import one_line_errors
+from reproduction.findings.records import choose, gains, half, judge, misses, read_records
+from reproduction.run.evidence import read_cells
+from reproduction.workspace import Workspace
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    argparse.ArgumentParser(prog="python -m reproduction.commands.records", description=__doc__,
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(arguments)
+    with one_line_errors():
+        workspace = Workspace()
+        found = read_records(workspace.configs / "evidence" / "records.yaml")
+        rule, reference = found["rule"], found["reference"]
+
+        def cells_of(row: dict, benchmarks: list[str]) -> pd.DataFrame:
+            every = pd.concat([read_cells(workspace.root / "results" / place) for place in row["evidence"]])
+            return every[every["benchmark"].isin(benchmarks)]
+
+        choices = []
+        for number, choice in enumerate(found["choices"], 1):
+            cells = half(cells_of(choice, [choice["benchmark"]]), choice["articles"])
+            table = gains(cells, choice["candidates"], reference, rule["better"])
+            chosen = choose(table, rule["monolingual_loss"])
+            choices.append(table.assign(choice=number, chosen=table["system"] == chosen))
+            print(f"choice {number}, from {', '.join(choice['evidence'])}: {chosen}")
+        records = []
+        for record in found["records"]:
+            judged = pd.concat([judge(half(cells_of(record, [name]), articles), record["recipe"], reference, rule)
+                                for name, articles in record["on"].items()], ignore_index=True)
+            failed = misses(judged)
+            records.append(judged.assign(recipe=record["recipe"], evidence=", ".join(record["evidence"])))
+            print(f"{record['recipe']}: " + ("enters" if not failed else f"does not enter: {', '.join(failed)}"))
+        for name, tables in (("choices", choices), ("records", records)):
+            if tables:
+                with files.atomic(workspace.root / "results" / f"{name}.csv") as temporary:
+                    pd.concat(tables, ignore_index=True).to_csv(temporary, index=False, float_format="%.6g")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

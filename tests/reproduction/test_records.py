@@ -1,0 +1,95 @@
+"""The rule of the records: who is chosen, and what a recipe misses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from hybridlib.evaluation import HEADLINE, NO_SEED
+from reproduction.findings import records
+from reproduction.run import SettingsError
+
+NUMBERS = [str(measure) for measure in HEADLINE]
+RULE = {"better": NUMBERS, "monolingual_loss": 0.005, "seeds": 3}
+
+
+def cells(values, seeds=(0, 1, 2), clusters=8, noise=0.0):
+    """Cells of systems whose four numbers are given: two languages, one query each in every cluster."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for system, four in values.items():
+        for seed in [NO_SEED] if system == "untrained" else seeds:
+            for cluster in range(clusters):
+                for language in ("de", "en"):
+                    row = {"benchmark": "b", "system": system, "seed": seed, "cluster": f"article-{cluster}",
+                           "query_language": language}
+                    for name, value in zip(NUMBERS, four, strict=True):
+                        row[name] = value * (1 + noise * rng.normal())
+                        row[f"{name}: queries"] = 1
+                    rows.append(row)
+    return pd.DataFrame(rows)
+
+
+FOUR = {"untrained": (0.80, 0.60, 0.30, 1000.0), "Hybrid": (0.76, 0.66, 0.50, 400.0),
+        "level": (0.80, 0.66, 0.50, 400.0), "good": (0.797, 0.70, 0.56, 300.0), "better": (0.780, 0.75, 0.60, 200.0),
+        "worse": (0.74, 0.70, 0.60, 500.0)}
+
+
+def test_gains_are_differences_and_a_share_of_the_rank_distance():
+    table = records.gains(cells(FOUR), ["good", "worse", "absent"], "Hybrid").set_index("system")
+    assert list(table.index) == ["good", "worse"]
+    assert table.loc["good", NUMBERS].tolist() == pytest.approx([0.037, 0.04, 0.06, 0.25])
+    assert table.loc["worse", NUMBERS].tolist() == pytest.approx([-0.02, 0.04, 0.10, -0.25])
+    assert table["smallest"].tolist() == pytest.approx([0.037, -0.25])
+    assert table["within"].tolist() == pytest.approx([-0.003, -0.06]) and table["seeds"].tolist() == [3, 3]
+
+
+def test_the_chosen_one_keeps_the_rule_within_a_language_even_where_another_gains_more():
+    every = cells(FOUR | {"better": (0.790, 0.75, 0.60, 200.0)})  # .010 under the untrained encoder
+    good = records.gains(every, ["good", "better"], "Hybrid")
+    assert good["system"].iloc[0] == "good" and records.choose(good, 0.005) == "good"
+    wider = records.gains(cells(FOUR | {"better": (0.79, 0.75, 0.60, 200.0), "good": (0.796, 0.661, 0.56, 300.0)}),
+                          ["good", "better"], "Hybrid")
+    assert wider["system"].iloc[0] == "better" and records.choose(wider, 0.005) == "good"
+    assert records.choose(wider, 0.02) == "better"
+    assert records.choose(wider[wider["system"] == "better"], 0.005) == "better", "the one that loses least"
+
+
+def test_halves_are_by_the_number_of_the_article():
+    every = cells({"Hybrid": FOUR["Hybrid"]}, clusters=12)
+    assert set(records.half(every, "odd")["cluster"]) == {f"article-{n}" for n in (1, 3, 5, 7, 9, 11)}
+    assert len(records.half(every, "even")) + len(records.half(every, "odd")) == len(records.half(every, "all"))
+    with pytest.raises(SettingsError, match="first"):
+        records.half(every, "first")
+
+
+@pytest.mark.parametrize(("system", "missing"), [
+    ("good", []), ("better", ["within on b"]),
+    ("level", ["crosslingual AP on b", "multilingual AP on b", "rank distance on b"]),
+    ("worse", ["monolingual AP on b", "rank distance on b", "within on b"])])
+def test_a_recipe_enters_or_misses_what_it_misses(system, missing):
+    every = cells({name: FOUR[name] for name in ("untrained", "Hybrid", system)})
+    judged = records.judge(every, system, "Hybrid", RULE)
+    assert records.misses(judged) == missing
+    assert judged.loc[judged["measure"] == "rank distance", "difference"].iloc[0] == pytest.approx(
+        FOUR[system][3] - 400)
+
+
+def test_too_few_seeds_and_wide_intervals_do_not_enter():
+    both = {name: FOUR[name] for name in ("untrained", "Hybrid", "good")}
+    few = records.judge(cells(both), "good", "Hybrid", RULE | {"seeds": 5})
+    assert records.misses(few) == [f"{name} on b" for name in NUMBERS]
+    wide = records.judge(cells(both, noise=0.2), "good", "Hybrid", RULE)
+    assert "monolingual AP on b" in records.misses(wide)
+
+
+def test_the_file_of_this_repository_is_read_and_another_refused(tmp_path):
+    found = records.read_records(ROOT / "configs" / "evidence" / "records.yaml")
+    assert found["rule"]["better"] == NUMBERS and found["rule"]["seeds"] == 5
+    file = tmp_path / "records.yaml"
+    for text, reason in (("rule: {}", "expected choices"),
+                         ("{reference: a, rule: {better: [moon]}, choices: [], records: []}", "no measure moon"),
+                         ("{reference: a, rule: {better: []}, choices: [], records: [{recipe: a}]}", "number 1")):
+        file.write_text(text, "utf-8")
+        with pytest.raises(SettingsError, match=reason):
+            records.read_records(file)
