@@ -6,10 +6,11 @@ SEED ?= 0 1 2
 DEVICE ?= cpu
 FRACTION ?= 1
 BUDGET ?=
+PUBLISHED ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help data reproduce evidence publish verify test lab lock clean
+.PHONY: help data reproduce evidence publish verify test docs lab lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -28,10 +29,11 @@ $(VENV)/.made: requirements.txt pyproject.toml
 data: $(VENV)/.made  ## download and build what preset xquad reads, into DATA or data/public (git is needed)
 	$(BIN)/python -m reproduction.sources.public --out $(or $(DATA),data/public)
 
-reproduce: $(VENV)/.made  ## run the notebooks in order; prints the result table beside the paper's
-	$(BIN)/python -m reproduction.commands.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) --device $(DEVICE)
+reproduce: $(VENV)/.made  ## run the notebooks in order; prints the result table; PUBLISHED=1 from committed ranks, a minute
+	$(BIN)/python -m reproduction.commands.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) \
+		--device $(DEVICE) $(if $(PUBLISHED),--published)
 
-evidence: $(VENV)/.made  ## measure the sweeps 08 to 11: hours, resumable; FRACTION=0.5 for a part, BUDGET=10m for what fits
+evidence: $(VENV)/.made  ## measure the sweeps 08 to 11 and 14: hours, resumable; FRACTION=0.5 for a part, BUDGET=10m for what fits
 ifneq ($(BUDGET),)
 	$(BIN)/python -m reproduction.commands.measure --preset $(PRESET) --data "$(DATA)" --device $(DEVICE) --budget $(BUDGET)
 else
@@ -49,7 +51,11 @@ test: $(VENV)/.made  ## lint, unit tests and doctests, then the notebooks themse
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
 	TQDM_DISABLE=1 $(BIN)/python -m pytest -o addopts= --nbval-lax --nbval-cell-timeout=900 \
-		notebooks/0[1-9]*.ipynb notebooks/1*.ipynb notebooks/00*.ipynb
+		notebooks/0[1-9]*.ipynb notebooks/1*.ipynb notebooks/00*.ipynb notebooks/solutions/*.ipynb
+
+docs: $(VENV)/.made  ## build the site with the executed notebooks into build/site; warnings and dead links are errors
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -c docs -d build/doctrees . build/site
+	@echo "open build/site/index.html"
 
 lab: $(VENV)/.made  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -1,11 +1,13 @@
 """One question at a time: what two systems put first in the mixed pool, side by side.
 
 For a reader who wants to see what the numbers mean. `search` ranks a pool for one query as `hybridlib.evaluation`
-does, `comparison` sets ranked lists beside each other as HTML, and `Explorer` puts widgets before both.
+does, `comparison` sets ranked lists beside each other as HTML, and `Explorer` puts widgets before both: over the runs
+of a preset, or over models and a test set of one's own, with the remedy `REMEDY` switched on or off.
 """
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
@@ -16,11 +18,15 @@ from matplotlib.colors import to_hex
 
 from hybridlib import encoding, languages
 from hybridlib.data import TestSet
-from hybridlib.evaluation import grid, rank_distance
+from hybridlib.debiasing import LanguageErasure
+from hybridlib.evaluation import embed, grid, rank_distance
+from hybridlib.evaluation.figures import language_colours
 from reproduction.findings.figures import COLOURS, LANGUAGE_COLOURS
 from reproduction.run import HYBRID, SYSTEMS, XX, Store, System
 
 TOP = 20
+REMEDY = "erasure-corpus"  # `hybridlib.debiasing.LanguageErasure`, fitted on the pool that is searched
+Encoder = tuple[encoding.Siblings, encoding.Prompts]
 # The alignment is said outright: notebooks align cells to the right, and let no "start" through.
 _CELL = "padding: 3px 6px; text-align: {}; vertical-align: top; color: #111111; background-color: {}"
 _HEAD = "padding: 3px 6px; text-align: left; vertical-align: top; font-weight: normal"
@@ -84,9 +90,10 @@ def comparison(lists: Mapping[System, pd.DataFrame], query: str, language: str |
                     f"{html.escape(str(system))}</b><br/>{_summary(found, top)}</th>"
                     for system, found in lists.items())
     tables = [found.head(top) for found in lists.values()]
-    rows = "".join(
-        f'<tr><td style="{_HEAD}">{number + 1}</td>{"".join(_cells(table.iloc[number]) for table in tables)}</tr>'
-        for number in range(max(map(len, tables))))
+    colours = _colours({language for found in lists.values() for language in found["language"].unique()})
+    cells = ("".join(_cells(table.iloc[number], colours) for table in tables)
+             for number in range(max(map(len, tables))))
+    rows = "".join(f'<tr><td style="{_HEAD}">{number}</td>{row}</tr>' for number, row in enumerate(cells, 1))
     columns = '<col style="width: 2.5em"/>' + '<col style="width: 3.5em"/><col/>' * len(lists)
     return (f'<div style="line-height: 1.35"><p>{language or "typed"}: '
             f'<b {_direction(language)}>{html.escape(query)}</b><br/>{note}</p>'
@@ -113,9 +120,14 @@ def _distance(answers: pd.DataFrame) -> int:
     return int(rank_distance(answers.drop_duplicates("language")["rank"]))
 
 
-def _cells(row: pd.Series) -> str:
+def _colours(shown: set[str]) -> dict[str, tuple[float, float, float]]:
+    """A colour for each language; the project's own where it has them all."""
+    return LANGUAGE_COLOURS if shown <= LANGUAGE_COLOURS.keys() else language_colours(sorted(shown))
+
+
+def _cells(row: pd.Series, colours: Mapping[str, tuple[float, float, float]]) -> str:
     """The two cells of a candidate: its language, and its text."""
-    colour = np.array(LANGUAGE_COLOURS[row["language"]])
+    colour = np.array(colours[row["language"]])
     full, pale = to_hex(colour), to_hex(1 - 0.35 * (1 - colour))
     text = html.escape(row["text"])
     mark, text = (" ★", f"<b>{text}</b>") if row["relevant"] else ("", text)
@@ -134,31 +146,28 @@ def _direction(language: str | None) -> str:
 class Explorer(widgets.VBox):
     """Widgets to ask a question and see two systems answer; display it as the last line of a cell.
 
-    Questions of the test set need no model: their embeddings lie in the run folders. For typed questions the
-    encoder of a system is loaded when it is first needed, and kept.
+    Questions of the test set need no model: their embeddings are there. For typed questions the encoder of a system is
+    loaded when it is first needed, and kept.
 
     Parameters
     ----------
-    store : Store
-    seed : int
-        The training seed.
+    name : str
+        What is explored, for who reads the cell without a kernel.
+    test_set : TestSet
+    embeddings : dict of System to (queries, candidates)
+        What is offered, without remedies: ndarrays of float32, shapes (Q, width) and (C, width), of unit length.
+    load : callable
+        Gives the encoder and the prompts of a system.
     systems : pair of System
         What is shown first.
     top : int
         How many rows of each list to show.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a run of the preset was not trained yet.
     """
 
-    def __init__(self, store: Store, seed: int = 0, systems: tuple[System, System] = (XX, HYBRID),
-                 top: int = TOP):
-        self.store, self.seed, self.test_set, self.top = store, seed, store.preset.test_set, top
-        self._encoders = {}
-        store.evaluate([(system, seed) for system in SYSTEMS])
-        self._embeddings = {system: store.embeddings(system, seed) for system in SYSTEMS}
+    def __init__(self, name: str, test_set: TestSet, embeddings: Mapping[System, tuple[np.ndarray, np.ndarray]],
+                 load: Callable[[System], Encoder], systems: tuple[System, System], top: int = TOP):
+        self.name, self.test_set, self.top, self._load = name, test_set, top, load
+        self._embeddings, self._encoders, self._erasures = dict(embeddings), {}, {}
 
         named = [(f"{languages.name(x)} ({x})", x) for x in self.test_set.query_languages]
         chosen = next((x for _, x in named if x == "en"), named[0][1])
@@ -167,22 +176,70 @@ class Explorer(widgets.VBox):
         self.question = widgets.Dropdown(description="question", options=self._questions(chosen), layout=wide)
         self.typed = widgets.Text(description="or type", continuous_update=False, layout=wide,
                                   placeholder="your own question, in any language, then Enter")
-        offered = [(str(system), system) for system in SYSTEMS]
+        offered = [(str(system), system) for system in self._embeddings]
         self.left, self.right = (widgets.Dropdown(description=side, options=offered, value=system)
                                  for side, system in zip(("left", "right"), systems, strict=True))
+        self.left_remedy, self.right_remedy = (
+            widgets.Checkbox(description=f"{side}: language taken out", indent=False) for side in ("left", "right"))
         self.shown = widgets.HTML(layout=wide)
         # What goes wrong inside a widget's callback is lost unless an Output catches it.
         self.trouble = widgets.Output()
         self._show()
         self.language.observe(self._language_changed, "value")
         self.question.observe(self._question_changed, "value")
-        for widget in (self.typed, self.left, self.right):
+        for widget in (self.typed, self.left, self.right, self.left_remedy, self.right_remedy):
             widget.observe(self._changed, "value")
-        super().__init__([widgets.HBox([self.language, self.left, self.right]), self.question, self.typed,
+        super().__init__([widgets.HBox([self.language, self.left, self.right]),
+                          widgets.HBox([self.left_remedy, self.right_remedy]), self.question, self.typed,
                           self.shown, self.trouble])
 
+    @classmethod
+    def of_store(cls, store: Store, seed: int = 0, systems: tuple[System, System] = (XX, HYBRID),
+                 top: int = TOP) -> "Explorer":
+        """Over the untrained encoder and the three samplings of a preset, from its run folders.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a run of the preset was not trained yet.
+        """
+        def load(system: System) -> Encoder:
+            config = store.preset.config
+            return _encoder(str(store.run_folder(system, seed) / "model") if system.is_trained else config["encoder"],
+                            config["precision"], store.workspace.device, encoding.E5_PROMPTS)
+
+        store.evaluate([(system, seed) for system in SYSTEMS])
+        return cls(f"preset {store.preset.name!r}", store.preset.test_set,
+                   {system: store.embeddings(system, seed) for system in SYSTEMS}, load, systems, top)
+
+    @classmethod
+    def of_models(cls, models: Sequence[str], test_set: TestSet, device: str = "cpu", top: int = TOP) -> "Explorer":
+        """Over encoders by name, which are loaded and encode the test set: the first left, the last right.
+
+        Parameters
+        ----------
+        models : sequence of str
+            Folders (``model`` of a run folder, say) or names that `hybridlib.encoding.load` knows.
+        test_set : TestSet
+        device : str
+        top : int
+
+        Raises
+        ------
+        ValueError
+            If no model is named.
+        """
+        if not models:
+            raise ValueError("no model is named: give a folder or a name of at least one")
+        systems = [System("untrained", encoder=str(name)) for name in dict.fromkeys(models)]
+        encoders = {system: _encoder(system.encoder, "auto", device) for system in systems}
+        embeddings = {system: embed(siblings, test_set, prompts)[0][0]
+                      for system, (siblings, prompts) in encoders.items()}
+        return cls(f"test set {test_set.name!r}", test_set, embeddings, encoders.__getitem__,
+                   (systems[0], systems[-1]), top)
+
     def __repr__(self) -> str:
-        return f"Explorer of preset {self.store.preset.name!r}: run this cell to search"
+        return f"Explorer of {self.name}: run this cell to search"
 
     def row(self, question: str, language: str) -> int:
         """The row of a question in ``test_set.queries``, by its id and language; KeyError if it is not there."""
@@ -200,16 +257,35 @@ class Explorer(widgets.VBox):
         query : int or str
             A row of ``test_set.queries`` (see `row`), or a question in your own words.
         systems : sequence of System
+            Those that it was made with, each without a remedy or with `REMEDY`.
 
         Returns
         -------
         dict of System to DataFrame (see `search`)
+
+        Raises
+        ------
+        ValueError
+            If a system has another remedy; or if the pool has less than two languages, or too little of one, for it.
         """
-        if isinstance(query, str):
-            return {system: search(self._encode(system, query), self._embeddings[system][1], self.test_set)
-                    for system in systems}
-        return {system: search(queries[query], candidates, self.test_set, query) for system in systems
-                for queries, candidates in [self._embeddings[system]]}
+        lists = {}
+        for system in systems:
+            queries, candidates = self._embeddings[system.base]
+            asked = self._encode(system.base, query) if isinstance(query, str) else queries[query]
+            if system.remedy:
+                erasure = self._erasure(system)
+                asked, candidates = erasure.transform(asked[None])[0], erasure.transform(candidates)
+            lists[system] = search(asked, candidates, self.test_set, None if isinstance(query, str) else query)
+        return lists
+
+    def _erasure(self, system: System) -> LanguageErasure:
+        """The remedy of a system, fitted on its candidates when it is first needed."""
+        if system.remedy != REMEDY:
+            raise ValueError(f"{system}: the remedy that can be explored is {REMEDY}")
+        if system not in self._erasures:
+            self._erasures[system] = LanguageErasure.fit(
+                self._embeddings[system.base][1], self.test_set.candidates["language"].to_numpy())
+        return self._erasures[system]
 
     def compare(self, query: int | str, systems: Sequence[System] = (XX, HYBRID)) -> str:
         """`comparison` of systems, as HTML; the parameters are those of `lists`."""
@@ -219,16 +295,11 @@ class Explorer(widgets.VBox):
         return comparison(self.lists(query, systems), text, language, top=self.top)
 
     def _encode(self, system: System, text: str) -> np.ndarray:
-        """Embed a typed question as the benchmark's questions were, shape (width,)."""
+        """Embed a typed question as the test set's questions were, shape (width,)."""
         if system not in self._encoders:
-            config, device = self.store.preset.config, self.store.workspace.device
-            model, _ = encoding.load(str(self.store.run_folder(system, self.seed) / "model") if system.is_trained
-                                     else config["encoder"])
-            bf16 = encoding.in_bfloat16(config["precision"], device)
-            self._encoders[system] = encoding.Siblings(
-                [model.to(device)], torch.bfloat16 if bf16 else torch.float32)
-        (embeddings,), _ = encoding.encode_all(
-            self._encoders[system], [text], encoding.E5_PROMPTS.query, role="query")
+            self._encoders[system] = self._load(system)
+        siblings, prompts = self._encoders[system]
+        (embeddings,), _ = encoding.encode_all(siblings, [text], prompts.query, role="query")
         return embeddings[0]
 
     def _questions(self, language: str) -> list[tuple[str, int]]:
@@ -258,7 +329,17 @@ class Explorer(widgets.VBox):
             self.trouble.clear_output()
 
     def _show(self) -> None:
-        typed, systems = self.typed.value.strip(), (self.left.value, self.right.value)
-        if typed and not self._encoders.keys() >= {*systems}:
+        typed = self.typed.value.strip()
+        systems = [replace(side.value, remedy=REMEDY) if ticked.value else side.value
+                   for side, ticked in ((self.left, self.left_remedy), (self.right, self.right_remedy))]
+        if typed and not self._encoders.keys() >= {system.base for system in systems}:
             self.shown.value = "<p>Loading the encoders …</p>"
         self.shown.value = self.compare(typed or self.question.value, systems)
+
+
+def _encoder(name: str, precision: str, device: str, prompts: encoding.Prompts | None = None) -> Encoder:
+    """An encoder by name, in a precision (see `hybridlib.encoding.in_bfloat16`), and the prompts that it takes."""
+    model, _ = encoding.load(name)
+    bf16 = encoding.in_bfloat16(precision, device)
+    siblings = encoding.Siblings([model.to(device)], torch.bfloat16 if bf16 else torch.float32)
+    return siblings, encoding.Prompts.of(model, prompts)

@@ -93,7 +93,7 @@ class Preset:
         object.__setattr__(self, "further", _ReadLater(data.get("further", ()), self._test_set))
         if data.get("needs_folder") and not self.workspace.data:
             raise ValueError(f"preset {self.name!r} reads its data from a folder: give DATA=<folder> "
-                             "(see 'Presets' in the README)")
+                             "(see docs/reproduce.md)")
         if not data.get("needs_folder") and self.workspace.data:
             raise ValueError(f"preset {self.name!r} reads its data from the repository, not from "
                              f"{self.workspace.data}: leave DATA out")

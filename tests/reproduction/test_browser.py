@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -115,11 +116,11 @@ def assert_is_coloured_and_directed(cells, count):
 
 
 def test_a_question_is_asked_in_the_browser(page, store):
-    explorer = explore.Explorer(store)
-    # Before any kernel: the comparison that is stored in the file.
+    explorer = explore.Explorer.of_store(store)
+    # Before any kernel: the two comparisons that are stored in the file.
     stored = page.locator(".jp-RenderedHTMLCommon:has-text('parallel answers') tbody td")
-    playwright.expect(stored).to_have_count(5 * explore.TOP)
-    assert_is_coloured_and_directed(stored, explore.TOP)
+    playwright.expect(stored).to_have_count(2 * 5 * explore.TOP)
+    assert_is_coloured_and_directed(stored, 2 * explore.TOP)
 
     # Cells that are run before the kernel has answered are dropped; the page calls itself idle even then.
     page.wait_for_function("jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
@@ -141,6 +142,14 @@ def test_a_question_is_asked_in_the_browser(page, store):
     playwright.expect(cells).to_have_text(second)
     assert_is_coloured_and_directed(cells, explore.TOP)
     assert page.locator(".widget-html-content thead").inner_text().count("rank distance ") == 2
+
+    switch = page.get_by_label("left: language taken out")
+    switch.check()
+    treated = explorer.lists(explorer.row("article-3-2", "ar"), (replace(UNTRAINED, remedy=explore.REMEDY), HYBRID))
+    playwright.expect(cells).to_have_text(cells_of(treated))
+    assert cells_of(treated) != second, "lists that do not differ would prove nothing"
+    switch.uncheck()
+    playwright.expect(cells).to_have_text(second)
 
     typed = page.get_by_placeholder("your own question")
     typed.fill("17 th")

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import nbformat
 import numpy as np
@@ -15,6 +16,7 @@ from conftest import ROOT
 from matplotlib.colors import to_hex
 
 from hybridlib import files
+from hybridlib.data import TestSet
 from hybridlib.evaluation import per_query, rank_test_set
 from reproduction.findings import explore
 from reproduction.findings.figures import LANGUAGE_COLOURS
@@ -69,7 +71,7 @@ def store(tmp_path_factory, tiny_encoder):
 
 @pytest.fixture
 def explorer(store):
-    return explore.Explorer(store)
+    return explore.Explorer.of_store(store)
 
 
 def rows(page):
@@ -207,6 +209,55 @@ def test_explorer_shows_what_search_finds(explorer, store):
     assert heads(explorer.shown.value) == ["Hybrid", "X-X"]
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_switch_takes_the_language_out_on_its_side(explorer, store, side):
+    row = explorer.row("article-3-2", "de")
+    explorer.language.value, explorer.question.value = "de", row
+    plain = {"left": XX, "right": HYBRID}
+    getattr(explorer, f"{side}_remedy").value = True
+    systems = {name: replace(system, remedy="erasure-corpus") if name == side else system
+               for name, system in plain.items()}
+    assert heads(explorer.shown.value) == [str(system) for system in systems.values()]
+    for system in systems.values():
+        ranks = store.ranks(system, 0).query("question == 'article-3-2' and query_language == 'de'")
+        assert f"rank distance <b>{per_query(ranks)['rank distance'].item()}</b>" in explorer.shown.value
+        found = explorer.lists(row, [system])[system]
+        answers = found[found["relevant"]].set_index("language")["rank"]
+        assert answers[ranks["language"]].tolist() == ranks["rank_in_pool"].tolist()
+    before, after = (explorer.lists(row, [each[side]])[each[side]] for each in (plain, systems))
+    assert not before.equals(after)
+    getattr(explorer, f"{side}_remedy").value = False
+    assert heads(explorer.shown.value) == ["X-X", "Hybrid"]
+
+
+def test_a_typed_question_takes_the_same_map(explorer):
+    system = replace(XX, remedy="erasure-corpus")
+    asked, typed = explorer.lists(explorer.row("article-1-1", "en"), [system]), explorer.lists("5 en", [system])
+    assert asked[system].set_index("rank")["score"].to_numpy() == pytest.approx(
+        typed[system].set_index("rank")["score"].to_numpy(), abs=1e-5)
+    with pytest.raises(ValueError, match="the remedy that can be explored is erasure-corpus"):
+        explorer.lists("5 en", [replace(XX, remedy="quota")])
+
+
+def test_own_models_and_an_own_test_set(store, tiny_encoder):
+    """Languages that the project's corpus does not have, not parallel, and two answers in one language."""
+    own = TestSet.from_records(
+        "own", [{"id": "q", "language": "sw", "text": "3 sw"}],
+        [{"id": f"{language}{n}", "language": language, "text": f"{n} {language}"}
+         for language in ("pt-BR", "sw") for n in range(12)], [("q", "sw3"), ("q", "sw4")])
+    models = [str(tiny_encoder), str(store.run_folder(XX, 0) / "model")]
+    explorer = explore.Explorer.of_models(models, own, top=5)
+    assert heads(explorer.shown.value) == models
+    assert repr(explorer) == "Explorer of test set 'own': run this cell to search"
+    assert len(rows(explorer.shown.value)) == 5 and {row[1][:2] for row in rows(explorer.shown.value)} <= {"pt", "sw"}
+    assert "2 answers at ranks" in explorer.shown.value
+    explorer.typed.value = "7 pt-BR"
+    explorer.left_remedy.value = True
+    assert heads(explorer.shown.value) == [f"{models[0]} + erasure-corpus", models[1]]
+    with pytest.raises(ValueError, match="no model is named"):
+        explore.Explorer.of_models([], own)
+
+
 def test_a_typed_question_is_encoded_as_the_benchmarks_are(explorer):
     row = explorer.row("article-1-1", "en")
     asked = explorer.lists(row, SYSTEMS)
@@ -247,7 +298,7 @@ def test_unknown_questions_and_missing_runs_are_named(explorer, store, tmp_path)
         explorer.row("article-9-1", "en")
     shutil.copy(store.folder.parent / "toy.yaml", tmp_path / "toy.yaml")
     with pytest.raises(FileNotFoundError, match="train it first"):
-        explore.Explorer(Store.open(str(tmp_path / "toy")))
+        explore.Explorer.of_store(Store.open(str(tmp_path / "toy")))
 
 
 # --- the committed notebook -----------------------------------------------------------------------------------
@@ -259,10 +310,11 @@ def test_the_notebook_shows_a_comparison_where_no_kernel_runs():
                for output in cell.outputs if "data" in output]
     assert not any("application/vnd.jupyter.widget-view+json" in data for data in outputs), \
         "strip the widgets' view: without its kernel it is an error message"
-    (page,) = [data["text/html"] for data in outputs if "parallel answers" in data.get("text/html", "")]
-    found = rows(page)
+    pages = [data["text/html"] for data in outputs if "parallel answers" in data.get("text/html", "")]
+    assert [heads(page) for page in pages] == [["X-X", "Hybrid"], ["X-X", "X-X + erasure-corpus"]]
     benchmark = Store.open("mini").preset.test_set
     texts = set(zip(benchmark.candidates["language"], benchmark.candidates["text"], strict=True))
-    assert len(found) == explore.TOP
-    assert {(row[i][:2], row[i + 1]) for row in found for i in (1, 3)} <= texts
-    assert NOTEBOOK.stat().st_size < 60_000
+    for page in pages:
+        assert len(rows(page)) == explore.TOP
+        assert {(row[i][:2], row[i + 1]) for row in rows(page) for i in (1, 3)} <= texts
+    assert NOTEBOOK.stat().st_size < 70_000
