@@ -40,6 +40,13 @@ def _chunk(device: str) -> int:
     return CHUNK if torch.device(device).type == "cpu" else GPU_CHUNK
 
 
+def _check_vectors(queries: np.ndarray, candidates: np.ndarray) -> None:
+    for side, vectors in (("queries", queries), ("candidates", candidates)):
+        if len(wrong := np.flatnonzero(~(np.isfinite(vectors).all(1) & vectors.any(1)))):
+            raise ValueError(f"{len(wrong)} of {len(vectors)} {side} are not finite or all zero and cannot be ranked: "
+                             f"row {', '.join(map(str, wrong[:10]))}{', …' if len(wrong) > 10 else ''}")
+
+
 def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, blocks: Sequence[slice],
          chunk: int | None = None, part: int = PART, device: str = "cpu",
          ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,10 +77,7 @@ def rank(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndarray, bloc
     ValueError
         If a row is not finite or all zero: it has no rank.
     """
-    for side, vectors in (("queries", queries), ("candidates", candidates)):
-        if len(wrong := np.flatnonzero(~(np.isfinite(vectors).all(1) & vectors.any(1)))):
-            raise ValueError(f"{len(wrong)} of {len(vectors)} {side} are not finite or all zero and cannot be ranked: "
-                             f"row {', '.join(map(str, wrong[:10]))}{', …' if len(wrong) > 10 else ''}")
+    _check_vectors(queries, candidates)
     steps, positions = grid(len(candidates))
     q = torch.from_numpy(np.rint(queries * np.float64(steps)) * positions)
     relevant = np.asarray(relevant, np.int64).reshape(-1, 2)
@@ -138,26 +142,34 @@ def rank_by_quota(queries: np.ndarray, candidates: np.ndarray, relevant: np.ndar
 
     Parameters and what is returned: see `rank`.
     """
-    in_language, in_pool, top = rank(queries, candidates, relevant, blocks, device=device)
-    top, chunk = torch.zeros(top.shape, dtype=torch.int32, device=device), _chunk(device)
-    pairs = np.asarray(relevant, np.int64).reshape(-1, 2)
+    _check_vectors(queries, candidates)
+    pairs, chunk = np.asarray(relevant, np.int64).reshape(-1, 2), _chunk(device)
+    in_language, in_pool = np.ones((2, len(pairs)), np.int32)
+    top = torch.zeros((len(queries), len(blocks)), dtype=torch.int32, device=device)
     steps, _ = grid(len(candidates))
     q, c = (torch.from_numpy(np.rint(side * np.float64(steps))).to(device) for side in (queries, candidates))
     sizes = torch.tensor([block.stop - block.start for block in blocks], device=device)
     stops, places = sizes.cumsum(0), torch.arange(len(blocks), device=device)
-    language = torch.bucketize(torch.from_numpy(pairs[:, 1].copy()).to(device), stops, right=True)
-    turns = torch.from_numpy(in_language).to(device).long()  # the round of each pair
+    answers = torch.from_numpy(pairs[:, 1].copy()).to(device)
+    language = torch.bucketize(answers, stops, right=True)
     for start in progress_bar(range(0, len(q), chunk), desc="dealing out", unit="chunk"):
         ordered = q[start:start + chunk] @ c.T
-        for block in blocks:
-            ordered[:, block] = ordered[:, block].sort(1, descending=True).values
         first, last = np.searchsorted(pairs[:, 0], [start, start + len(ordered)])
         asked = torch.from_numpy(pairs[first:last, 0] - start).to(device)
-        turn, own = turns[first:last], language[first:last, None]
+        own = language[first:last, None]
+        turn = torch.ones(len(asked), dtype=torch.int64, device=device)  # of each pair: its rank in its language
+        for number, block in enumerate(blocks):
+            found = ordered[:, block].sort(stable=True, dim=1, descending=True)
+            ordered[:, block] = found.values
+            here = torch.nonzero(own[:, 0] == number)[:, 0]
+            place = torch.empty_like(found.indices)
+            place.scatter_(1, found.indices, torch.arange(place.shape[1], device=device).expand_as(place))
+            turn[here] += place[asked[here], answers[first:last][here] - block.start]
         others = _dealt(ordered, blocks, asked, turn)
         score = others.gather(1, own)
         above = (others > score) | ((others == score) & (places < own))
         earlier = torch.minimum(sizes, turn[:, None] - 1)
+        in_language[first:last] = turn.cpu().numpy()
         in_pool[first:last] = (1 + earlier.sum(1) + above.sum(1)).cpu().numpy()
         every = torch.arange(len(ordered), device=device)
         for number in range(1, TOP + 1):

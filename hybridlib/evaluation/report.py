@@ -131,15 +131,17 @@ class Report:
             found += [f"{others.mean(axis=None):.2f} across; the hardest pair is {hardest} to "
                       f"{others.loc[hardest].idxmin()}"]
         distance = self.queries.groupby("query_language")["rank distance"].mean()
+        whose = f"{self.model} on {self.test_set}"
         return {
-            "pairs": figures.heat_map(self.pairs, ", ".join(found)),
+            "pairs": figures.heat_map(self.pairs, ", ".join(found), whose),
             "top10": figures.top_shares(
                 self.top10.drop(index="pool"), self.top10.loc["pool"],
-                f"The query's own language takes {self.own_language_factor():.1f} times its share of the top 10"),
+                f"The query's own language takes {self.own_language_factor():.1f} times its share of the top 10",
+                whose),
             "rank_distance": figures.rank_distances(
                 self.queries, self.headline.loc["rank distance", "chance"],
                 f"Mean rank distance from {distance.min():.0f} ({distance.idxmin()}) to {distance.max():.0f} "
-                f"({distance.idxmax()})")}
+                f"({distance.idxmax()})", whose)}
 
     def text(self) -> str:
         """The headline as a table to print."""

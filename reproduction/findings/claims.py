@@ -1,6 +1,6 @@
 """The paper's claims: what results say of each, as a verdict that is computed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,17 @@ def verdict_of(rows: Sequence[dict[str, float]], level: float = 0.05) -> str:
     return "undecided"
 
 
+def part_word(part: Mapping[str, Any], level: float = 0.05) -> str:
+    """What the corrected p-values say of one part: "shown", "refuted" or "undecided".
+
+    >>> part_word({"holm_for": 0.2, "holm_against": 0.01})
+    'refuted'
+    """
+    if part["holm_against"] <= level:
+        return "refuted"
+    return "shown" if part["holm_for"] <= level else "undecided"
+
+
 def judge_claims(path: Path, every: dict[str, pd.DataFrame], main: str, unseen: Sequence[str] = (),
                  draws: int = 10_000) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A verdict on every claim of the file.
@@ -175,7 +186,12 @@ def judge_claims(path: Path, every: dict[str, pd.DataFrame], main: str, unseen: 
     parts = pd.DataFrame(rows).reindex(columns=_COLUMNS)
     for side in ("for", "against"):
         parts[f"holm_{side}"] = holm(parts[f"p_{side}"])
-    verdicts = []
+    return verdicts_of(path, parts), parts
+
+
+def verdicts_of(path: Path, parts: pd.DataFrame) -> pd.DataFrame:
+    """The verdict on each claim of a file from its parts (see `judge_claims`): the first table of that function."""
+    (claims, rules), verdicts = read_claims(path), []
     for claim in claims:
         own = parts[parts["claim"] == claim["number"]]
         measured = own[own["difference"].notna()]
@@ -183,7 +199,7 @@ def judge_claims(path: Path, every: dict[str, pd.DataFrame], main: str, unseen: 
         verdict = verdict_of(judged, rules["level"]) if len(measured) == len(own) else "not measured"
         verdicts.append({"claim": claim["number"], "text": claim["text"], "verdict": verdict,
                          "why": _why(verdict, measured, rules["level"]) if judged else claim.get("missing", "")})
-    return pd.DataFrame(verdicts), parts
+    return pd.DataFrame(verdicts)
 
 
 def halves(results: pd.DataFrame, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -255,7 +271,13 @@ def _why(verdict: str, parts: pd.DataFrame, level: float) -> str:
     else:
         row = parts.loc[parts["holm_for"].idxmax()]
     value, low, high = (MEASURES[row["measure"]].text(row[name], signed=True) for name in ("difference", "low", "high"))
-    text = f"{row['comparison']} in {row['measure']} on {row['benchmark']}: {value} [{low}, {high}]"
+    title = MEASURES[row["measure"]].title
+    text = f"{row['comparison']} in {title} on {row['benchmark']}: {value} [{low}, {high}]"
+    # Two things can leave a part open whose interval excludes zero: its margin, and the correction.
+    if verdict == "undecided" and (row["low"] > 0 or row["high"] < 0):
+        asked = "" if " greater " in row["comparison"] else (
+            f" against the margin of {MEASURES[row['measure']].text(row['margin'])}")
+        text += f" (zero is outside, but{asked} p = {row['holm_for']:.2g} after Holm's correction)"
     if verdict == "undecided":
         needs = [f"{row[name]:.0f} {name.split('_')[0]}" for name in ("seeds_needed", "articles_needed")
                  if np.isfinite(row[name])]

@@ -72,41 +72,55 @@ def values(cells: pd.DataFrame, measures: Sequence = (*COMPARED, *FURTHER), draw
     return pd.DataFrame(rows, columns=columns).drop_duplicates(["benchmark", "system", "measure"], ignore_index=True)
 
 
-def against(cells: pd.DataFrame, reference: str, measures: Sequence = COMPARED, draws: int = 10_000) -> pd.DataFrame:
+def against(cells: pd.DataFrame, reference: str | Sequence[str], measures: Sequence = COMPARED,
+            draws: int = 10_000) -> pd.DataFrame:
     """Each system minus a reference, over the seeds that both have, with 95 % intervals over clusters and seeds.
+
+    Parameters
+    ----------
+    cells : DataFrame (see `read_blocks`)
+    reference : str, or sequence of str
+        Several give one table below the other, as if each were asked for alone; what is drawn is shared.
+    measures : sequence of str or Measure
+    draws : int
 
     Returns
     -------
     DataFrame
         ``benchmark``, ``system``, ``reference``, ``seeds``, ``measure``, ``difference``, ``low``, ``high``; ``p``, two
         sided, from the same draws; and ``holm``, corrected over the paper's four numbers of all systems and benchmarks
-        here. What is not among the four has neither; neither has what has one training seed.
+        and its reference. What is not among the four has neither; neither has what has one training seed.
     """
-    rows = []
+    references = [reference] if isinstance(reference, str) else reference
+    rows: dict[str, list[dict]] = {one: [] for one in references}
     for benchmark, of_benchmark in cells.groupby("benchmark", sort=False):
-        if reference not in set(of_benchmark["system"]):
-            continue
-        for part in _comparable(of_benchmark, reference):
+        known: dict[tuple, pd.DataFrame] = {}
+        for one, part in ((x, part) for x in references if x in set(of_benchmark["system"])
+                          for part in _comparable(of_benchmark, x)):
             counts = part[part["seed"] != NO_SEED].groupby("system")["seed"].nunique()
+            same = frozenset(part["system"].unique()), frozenset(part["seed"].unique())  # all that parts differ in
             for measure in map(str, measures):
                 means = macro(part, measure).groupby(level="system", sort=False).mean()
                 if means.isna().all():
                     continue
                 headline = measure in map(str, HEADLINE)
-                drawn = draws_of(part, measure, TESTED_DRAWS if headline else draws)
-                for system in means.index.drop(reference):
-                    seeds = max(counts.get(system, 0), counts.get(reference, 0))
-                    difference = drawn[system] - drawn[reference]
+                if (*same, measure) not in known:
+                    known[*same, measure] = draws_of(part, measure, TESTED_DRAWS if headline else draws)
+                drawn = known[*same, measure]
+                for system in means.index.drop(one):
+                    seeds = max(counts.get(system, 0), counts.get(one, 0))
+                    difference = drawn[system] - drawn[one]
                     low, high = _interval(difference, seeds == 1)
                     # Where nothing can differ (monolingual under quota) nothing is tested.
                     p = (min(1.0, 2 * min(p_value(difference), p_value(-difference)))
                          if headline and seeds != 1 and difference.any() else np.nan)
-                    rows.append({"benchmark": benchmark, "system": system, "reference": reference, "seeds": seeds,
-                                 "measure": measure, "difference": means[system] - means[reference], "low": low,
-                                 "high": high, "p": p})
+                    rows[one].append({"benchmark": benchmark, "system": system, "reference": one, "seeds": seeds,
+                                      "measure": measure, "difference": means[system] - means[one], "low": low,
+                                      "high": high, "p": p})
     columns = ["benchmark", "system", "reference", "seeds", "measure", "difference", "low", "high", "p"]
-    table = pd.DataFrame(rows, columns=columns).drop_duplicates(["benchmark", "system", "measure"], ignore_index=True)
-    return table.assign(holm=holm(table["p"]))
+    tables = [pd.DataFrame(rows[one], columns=columns).drop_duplicates(["benchmark", "system", "measure"])
+              for one in references]
+    return pd.concat([table.assign(holm=holm(table["p"])) for table in tables], ignore_index=True)
 
 
 def within(cells: pd.DataFrame, apart: Sequence[str], system: str, reference: str, measures: Sequence,

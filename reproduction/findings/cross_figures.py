@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hybridlib.evaluation import MEASURES
-from reproduction.findings.figures import colour
+from hybridlib.evaluation.figures import INK, head
+from reproduction.findings.figures import colour, count_seeds, seeds_text
 
 # By remedy: its marker, and what it is called elsewhere. Those of a kind have the same shape.
 REMEDIES = {
@@ -20,6 +21,8 @@ REMEDIES = {
 # Samplings as the paper names them, and as the field does where that is another name.
 SAMPLINGS = {"untrained": "untrained", "X-X": "X-X", "X-Y": "X-Y", "Hybrid": "Hybrid",
              "X-X mixed": "X-X mixed (LAReQA; \"infonce\")"}
+# Where the name of a sampling stands beside its point.
+NAMED = {"X-X": (-30, -12), "X-Y": (-34, 14), "Hybrid": (-34, -22), "X-X mixed": (-44, 0)}
 
 
 def cost_and_gain(table: pd.DataFrame, title: str, names: Mapping[str, str]) -> Figure:
@@ -42,18 +45,22 @@ def cost_and_gain(table: pd.DataFrame, title: str, names: Mapping[str, str]) -> 
             axis.plot([x["difference"]] * 2, [y["low"], y["high"]], color=shade, lw=1, alpha=0.25)
             axis.plot(x["difference"], y["difference"], REMEDIES[x["remedy"]][0], color=shade, mec="white", mew=0.6,
                       ms=10 if x["remedy"] in ("", "quota") else 7, zorder=3 if x["remedy"] else 4)
+            if not x["remedy"] and x["sampling"] in NAMED:  # a name as well as a colour, for those who print in grey
+                axis.annotate(x["sampling"], (x["difference"], y["difference"]), NAMED[x["sampling"]], fontsize=8,
+                              textcoords="offset points", ha="center", va="center",
+                              arrowprops={"arrowstyle": "-", "color": shade, "lw": 0.6})
         axis.plot(0, 0, REMEDIES[""][0], color=colour("untrained"), mec="white", mew=0.6, ms=10, zorder=4)
-        axis.axhline(0, color="#555", lw=0.8, zorder=1)
-        axis.axvline(0, color="#555", lw=0.8, zorder=1)
-        axis.set(xlabel=f"{across.title}, minus untrained", title=name)
+        axis.axhline(0, color=INK, lw=0.8, zorder=1)
+        axis.axvline(0, color=INK, lw=0.8, zorder=1)
+        axis.set(xlabel=f"difference in {across.title} from untrained", title=name)
         axis.xaxis.set_major_locator(plt.MultipleLocator(0.01))
-    axes[0, 0].set_ylabel(f"{up.title}, minus untrained")
+    axes[0, 0].set_ylabel(f"difference in {up.title} from untrained")
     colours = [Line2D([], [], marker="o", lw=0, ms=8, color=colour(sampling), label=label)
                for sampling, label in SAMPLINGS.items() if sampling in {*table["sampling"], "untrained"}]
-    shapes = [Line2D([], [], marker=marker, lw=0, ms=7, color="#555", label=label)
+    shapes = [Line2D([], [], marker=marker, lw=0, ms=7, color=INK, label=label)
               for remedy, (marker, label) in REMEDIES.items() if remedy in {*table["remedy"], ""}]
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.tight_layout()
+    head(figure, title, f"Bars: 95 % over articles and seeds. {seeds_text(count_seeds(table))}")
     for handles, what, place in ((colours, "batches of", 0), (shapes, "remedy", 0.3)):
         legend = figure.legend(handles=handles, title=what, loc="upper left", bbox_to_anchor=(place, 0.01),
                                fontsize=8.5, ncol=2 if place else 1, alignment="left")
@@ -78,7 +85,7 @@ def forest(table: pd.DataFrame, title: str, label: str) -> Figure:
         place, shade = rows.index(found["row"]) + (0.16 if found["remedy"] else -0.16), colour("X-Y")
         axis.plot([found["low"], found["high"]], [place] * 2, color=shade, lw=1.8, alpha=0.5)
         axis.plot(found["difference"], place, marker, color=shade, mfc="white" if found["remedy"] else shade, ms=7)
-    axis.axvline(0, color="#555", lw=0.8)
+    axis.axvline(0, color=INK, lw=0.8)
     axis.set(xlabel=label, yticks=range(len(rows)), ylim=(len(rows) - 0.5, -0.5))
     axis.set_yticklabels(rows)
     axis.grid(axis="y", visible=False)
@@ -86,6 +93,5 @@ def forest(table: pd.DataFrame, title: str, label: str) -> Figure:
     axis.legend(handles=[Line2D([], [], marker=REMEDIES[remedy][0], lw=0, ms=7, color=colour("X-Y"),
                                 mfc="white" if remedy else None, label=f"remedy: {REMEDIES[remedy][1]}")
                          for remedy in shown], loc="upper center", ncol=len(shown), bbox_to_anchor=(0.35, -0.14))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.tight_layout()
-    return figure
+    return head(figure, title)

@@ -13,14 +13,17 @@ from matplotlib.lines import Line2D
 
 from hybridlib import files
 from hybridlib.evaluation import HEADLINE, RANK_DISTANCE, estimates, what_varies
-from hybridlib.evaluation.figures import COLOURS, language_colours, use_style
+from hybridlib.evaluation.figures import COLOURS, INK, head, language_colours, use_style
 from hybridlib.training import LanguageBatchSampler
 from reproduction.run import Store, System
 from reproduction.sources.articles import LANGUAGES
 
 __all__ = ["COLOURS", "LANGUAGE_COLOURS", "batches", "colour", "headline", "losses", "pool_ranks", "rank_distance",
-           "save", "use_style"]
+           "save", "seeds_text", "use_style"]
 
+# Beside the colour, for those who print in grey.
+MARKERS = {"X-X": "o", "X-Y": "s", "Hybrid": "D"}
+HATCHES = {"X-X": "", "X-Y": "///", "Hybrid": "..."}
 LANGUAGE_COLOURS = language_colours(LANGUAGES)
 DRAWN = "drawn.json"
 
@@ -60,6 +63,19 @@ def count_seeds(table: pd.DataFrame) -> int:
     return int(table["seeds"].max()) if "seeds" in table else table.loc[table["seed"] >= 0, "seed"].nunique()
 
 
+def seeds_text(count: int) -> str:
+    """How many training seeds a picture holds, for its note.
+
+    >>> seeds_text(1)
+    'One seed: how much another would differ is not known.'
+    >>> seeds_text(3)
+    '3 seeds.'
+    """
+    if count == 0:
+        return "Nothing here was trained."
+    return f"{count} seeds." if count > 1 else "One seed: how much another would differ is not known."
+
+
 def batches(samplers: Mapping[str, LanguageBatchSampler], steps: Sequence[int], pairs: int = 10) -> Figure:
     """The paper's Figure 2 from real batches: each item's query above its passage, coloured by language.
 
@@ -91,7 +107,7 @@ def batches(samplers: Mapping[str, LanguageBatchSampler], steps: Sequence[int], 
 
 
 def losses(tables: Mapping[str, Sequence[pd.DataFrame]], title: str) -> Figure:
-    """Training loss per step and validation loss, for the runs of one or more samplings.
+    """Training loss per step; and the validation loss where it was measured, the kept checkpoint filled.
 
     Parameters
     ----------
@@ -99,21 +115,28 @@ def losses(tables: Mapping[str, Sequence[pd.DataFrame]], title: str) -> Figure:
     title : str
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 2.9))
-    for name, runs in tables.items():
+    for place, (name, runs) in enumerate(tables.items()):
         for number, run in enumerate(runs):
-            label = name if number == 0 else None
             left.plot(run["step"], run["loss"], lw=0.5, alpha=0.35, color=COLOURS[name])
             smooth = run["loss"].rolling(9, center=True, min_periods=1).mean()
-            left.plot(run["step"], smooth, color=COLOURS[name], label=label)
+            left.plot(run["step"], smooth, color=COLOURS[name], label=name if number == 0 else None,
+                      marker=MARKERS.get(name, "o"), markevery=max(1, len(run) // 5), ms=4)
             checked = run.dropna(subset="eval_loss")
-            right.plot(checked["step"], checked["eval_loss"], "o-", ms=4, color=COLOURS[name], label=label)
+            # Side by side, for they lie close together; and no line, for nothing was measured between them.
+            steps = checked["step"] + (place - (len(tables) - 1) / 2) * 0.03 * run["step"].max()
+            right.plot(steps, checked["eval_loss"], MARKERS.get(name, "o"), ms=6, mfc="white", color=COLOURS[name])
+            best = checked["eval_loss"].idxmin()
+            right.plot(steps[best], checked.loc[best, "eval_loss"], MARKERS.get(name, "o"), ms=6, color=COLOURS[name])
+    last = max(int(run["step"].max()) for runs in tables.values() for run in runs)
     left.set(xlabel="step", ylabel="training loss (nats)", ylim=(0, None))
-    right.set(xlabel="step", ylabel="validation loss,\nEnglish (nats)", ylim=(0, None))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    right.set(xlabel="step", ylabel="validation loss,\nEnglish (nats)",
+              xlim=(0, 1.08 * last), xticks=sorted(set(checked["step"])))
+    right.margins(y=0.15)
     if len(tables) > 1:
         left.legend()
     figure.tight_layout()
-    return figure
+    return head(figure, title, "Left: thin, each batch; thick, their running mean. Right: a dot where it was measured, "
+                f"filled where the model is kept. {seeds_text(max(map(len, tables.values())))}")
 
 
 def headline(results: pd.DataFrame, paper: pd.DataFrame, title: str, dataset: str = "XQuAD-R") -> Figure:
@@ -140,13 +163,13 @@ def headline(results: pd.DataFrame, paper: pd.DataFrame, title: str, dataset: st
         axis.set(xlabel=measure.title, yticks=range(len(table)), ylim=(len(table) - 0.5, -0.7))
         axis.set_yticklabels(table.index)
         axis.margins(x=0.12)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    handles = [Line2D([], [], marker="o", ls="", color="#555",
+    handles = [Line2D([], [], marker="o", ls="", color=INK,
                       label=f"ours, 95 % interval over {what_varies(results)}"),
-               Line2D([], [], marker="D", ls="", mfc="white", mec="#555", label=f"paper, XLM-R on {dataset}")]
-    figure.legend(handles=handles, loc="lower center", ncol=2, bbox_to_anchor=(0.5, -0.07))
+               Line2D([], [], marker="D", ls="", mfc="white", mec=INK, label=f"paper, XLM-R on {dataset}")]
+    figure.legend(handles=handles, loc="upper center", ncol=2, bbox_to_anchor=(0.5, 0.03))
     figure.tight_layout()
-    return figure
+    return head(figure, title, "Bars are of one system each; whether two are apart is told from their paired "
+                f"difference, as in the title. {seeds_text(count_seeds(results))}")
 
 
 def rank_distance(results: pd.DataFrame, paper: pd.DataFrame, title: str,
@@ -170,51 +193,50 @@ def rank_distance(results: pd.DataFrame, paper: pd.DataFrame, title: str,
     for number, system in enumerate(systems):
         places = np.arange(len(order)) + (number - 1) * width
         share = ours.loc[order, system] / ours.loc["mean", "X-X"]
-        axis.bar(places, share, width * 0.92, color=colour(system), label=system)
+        axis.bar(places, share, width * 0.92, color=colour(system), hatch=HATCHES[system], edgecolor="white", lw=0,
+                 label=system)
         theirs = paper.reindex(order)[system] / paper.loc["mean", "X-X"]
-        axis.plot(places, theirs, ls="", marker="D", mfc="white", mec="black", mew=0.8, ms=4,
+        axis.plot(places, theirs, ls="", marker="D", mfc="white", mec=INK, mew=0.8, ms=4,
                   label="paper, XLM-R" if number == len(systems) - 1 else None)
-    axis.axhline(1, color="#555", lw=0.8, ls=":")
+    axis.axhline(1, color=INK, lw=0.8, ls=":")
     axis.set(xticks=range(len(order)), ylabel="rank distance\n(X-X's mean = 1)", xlabel="query language "
              "(* never trained on)")
     axis.set_xticklabels([f"{x}*" if x in unseen else x for x in order])
     axis.grid(axis="x", visible=False)
-    axis.set_title(title)
     handles, labels = axis.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i].startswith("paper"))
     axis.legend([handles[i] for i in order], [labels[i] for i in order], ncol=4, loc="upper center",
                 bbox_to_anchor=(0.5, -0.24))
     figure.tight_layout()
-    return figure
+    return head(figure, title, f"Means over questions. {seeds_text(count_seeds(results))}")
 
 
-def pool_ranks(ranks_by_system: Mapping[str, pd.DataFrame], title: str) -> Figure:
+def pool_ranks(ranks_by_system: Mapping[str, pd.DataFrame], title: str, seeds: int) -> Figure:
     """Where the relevant sentences stand in the pool: same language as the query against the others.
 
     Parameters
     ----------
     ranks_by_system : dict of system to ranks table (see `hybridlib.evaluation.rank_test_set`)
     title : str
+    seeds : int
+        How many training seeds the tables hold.
     """
-    figure, axis = plt.subplots(figsize=(8.2, 2.7))
+    figure, axis = plt.subplots(figsize=(8.2, 2.9))
     for row, (system, ranks) in enumerate(ranks_by_system.items()):
         same = ranks["language"] == ranks["query_language"]
-        medians = []
         for offset, rows, filled in ((-0.14, ranks[same], True), (0.14, ranks[~same], False)):
             quartiles = rows["rank_in_pool"].quantile([0.25, 0.5, 0.75]).to_numpy()
             axis.plot(quartiles[[0, 2]], [row + offset] * 2, color=colour(system), lw=5, alpha=0.3,
                       solid_capstyle="butt")
             axis.plot(quartiles[1], row + offset, "o", color=colour(system), ms=7,
                       mfc=colour(system) if filled else "white")
-            medians.append(quartiles[1])
     axis.set(xscale="log", xlabel="rank of the relevant sentence in the pool of all languages "
              "(median, middle half)", yticks=range(len(ranks_by_system)))
     axis.set_yticklabels(ranks_by_system)
     axis.invert_yaxis()
-    axis.set_title(title)
-    axis.legend(handles=[Line2D([], [], marker="o", ls="", color="#555", label="in the query's language"),
-                         Line2D([], [], marker="o", ls="", color="#555", mfc="white",
+    axis.legend(handles=[Line2D([], [], marker="o", ls="", color=INK, label="in the query's language"),
+                         Line2D([], [], marker="o", ls="", color=INK, mfc="white",
                                 label="in another language")], loc="upper center", ncol=2,
-                bbox_to_anchor=(0.5, -0.24))
+                bbox_to_anchor=(0.5, -0.28))
     figure.tight_layout()
-    return figure
+    return head(figure, title, f"Dots are medians, bars the middle half of all answers. {seeds_text(seeds)}")

@@ -13,12 +13,13 @@ from statistics import fmean
 
 import pandas as pd
 
-from hybridlib import files
+from hybridlib import encoding, files
 from hybridlib.evaluation import HEADLINE, differences, macro
 from reproduction.findings import claims
 from reproduction.run import HYBRID, XX, XY, Store, System
 from reproduction.run.settings import read_yaml
 from reproduction.run.store import Run
+from reproduction.run.training import texts_of
 from reproduction.workspace import Workspace
 
 NAMES = [measure.name for measure in HEADLINE]
@@ -81,6 +82,36 @@ def cost(store: Store, systems: Sequence[System], seeds: Sequence[int]) -> tuple
     steps = sum(store.preset.settings(*run).steps for run in missing)
     pace, size = (fmean(each), fmean(files.size(file.parent) for file in done)) if done else (math.nan, math.nan)
     return len(missing), steps * pace / 60, len(missing) * size / 1e9
+
+
+def encoded(store: Store, systems: Sequence[System], seed: int = 0) -> pd.DataFrame:
+    """What a training step encodes, in the mean over the steps of a run.
+
+    Parameters
+    ----------
+    store : Store
+    systems : list of System
+        Trained ones, of the preset's encoder.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        By system: ``pairs``, ``texts``, and ``tokens``: with prompts, as they are cut for training, without padding.
+    """
+    model, _ = encoding.load(store.preset.config["encoder"], store.preset.config["max_length"])
+    prompts, rows = encoding.Prompts.of(model, otherwise=encoding.E5_PROMPTS), {}
+    for system in systems:
+        settings = store.preset.settings(system, seed)
+        texts, tokens = 0, 0
+        for batch in texts_of(settings, store.preset.sets_of(settings)):
+            for column, found in batch.items():
+                prompt = prompts.query if column.endswith("query") else prompts.passage
+                texts += len(found)
+                tokens += int(model.preprocess(found, prompt=prompt)["attention_mask"].sum())
+        rows[str(system)] = {"pairs": settings.batch_size, "texts": texts / settings.steps,
+                             "tokens": tokens / settings.steps}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def summary(results: pd.DataFrame, unseen: Sequence[str]) -> pd.DataFrame:
@@ -199,16 +230,17 @@ def _keep(store: Store, name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(table: pd.DataFrame, languages: str = "all", benchmark: str | None = None) -> pd.DataFrame:
-    """Mean over seeds and, where there are several, the lowest and highest: a row per system, in the table's order."""
+    """Mean over seeds and, in parentheses, the lowest and highest: a row per system, in the table's order."""
     rows = table[table["languages"] == languages]
     rows = rows[rows["benchmark"] == (benchmark or table["benchmark"].iloc[0])]
     grouped = rows.groupby("system", sort=False)
     shown = {}
     for measure in HEADLINE:
         shown[measure.title] = {system: measure.text(values.mean()) + (
-            f" [{measure.text(values.min())}, {measure.text(values.max())}]" if len(values) > 1 else "")
+            f" ({measure.text(values.min())} to {measure.text(values.max())})" if len(values) > 1 else "")
             for system, values in grouped[measure.name]}
-    return pd.DataFrame(shown).assign(seeds=grouped.size())
+    return pd.DataFrame(shown).assign(seeds=grouped.size()).rename_axis(
+        index=None, columns="mean (lowest to highest seed)")
 
 
 def value_of(system: str, setting: str, default: object) -> object:

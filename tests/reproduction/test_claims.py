@@ -38,7 +38,9 @@ def test_measured_differences_are_shown_with_sign_interval_and_star():
     rows = [("b", "A", "X-X", "multilingual AP", 0.1234, 0.01, 0.2), ("b", "A", "X-X", "rank distance", -3.21, -7, 0.5),
             ("b", "B", "A", "multilingual AP", -0.01, -0.02, -0.001), ("b", "B", "A", "rank distance", 2, 1, 3)]
     shown = tables.signed(pd.DataFrame(
-        rows, columns=["benchmark", "system", "reference", "measure", "difference", "low", "high"]))
+        rows, columns=["benchmark", "system", "reference", "measure", "difference", "low", "high"]).assign(
+            seeds=5))
+    assert shown.columns.name == "[95 % over articles and seeds]"
     assert shown.index.tolist() == [("b", "A − X-X"), ("b", "B − A")]
     assert shown["multilingual mAP"].tolist() == ["+0.123 [+0.010, +0.200] *", "-0.010 [-0.020, -0.001] *"]
     assert shown["rank distance"].tolist() == ["-3.2 [-7.0, +0.5]", "+2.0 [+1.0, +3.0] *"]

@@ -144,9 +144,10 @@ def test_each_remedy_of_the_plan_has_a_marker_of_its_own():
 def test_the_picture_has_cost_across_and_gain_upwards_in_the_colour_of_the_sampling():
     place = {"monolingual AP": (-0.02, -0.03, -0.01), MEASURE: (0.2, 0.1, 0.3)}
     table = pd.DataFrame([{"benchmark": "toy", "system": "X-Y + quota", "sampling": "X-Y", "remedy": "quota",
-                           "measure": measure, "difference": value, "low": low, "high": high}
+                           "measure": measure, "difference": value, "low": low, "high": high, "seeds": 5}
                           for measure, (value, low, high) in place.items()])
     figure = cross_figures.cost_and_gain(table, "title", {"toy": "Toy"})
+    assert "difference" in figure.axes[0].get_xlabel() and "difference" in figure.axes[0].get_ylabel()
     drawn = {tuple(np.ravel(line.get_data())): line for line in figure.axes[0].lines}
     assert {(-0.03, -0.01, 0.2, 0.2), (-0.02, -0.02, 0.1, 0.3)} <= set(drawn), "the intervals"
     point = drawn[(-0.02, 0.2)]
@@ -191,7 +192,7 @@ def test_with_five_seeds_of_all_nothing_is_screened_and_with_fewer_it_is(five, m
     whole = whole.assign(block="headline", **{name: whole[MEASURE] for name in map(str, HEADLINE)})
     monkeypatch.setattr(tables_command, "values", lambda cells: cells)
     monkeypatch.setattr(tables_command, "against", lambda cells, reference, _: pd.DataFrame(
-        {"reference": reference, "system": sorted(cells["system"].unique())}))
+        {"system": sorted(cells["system"].unique())}))
     made = [tables_command.tables(cells, ["toy"], ["de"], ROOT / "configs" / "evidence" / "claims.yaml")
             for cells in (whole, whole[(whole["system"] != "X-Y") | (whole["seed"] > 0)])]
     assert made[0]["screened"].empty and "X-Y" in set(made[0]["against"]["system"])
@@ -207,3 +208,17 @@ def test_where_nothing_is_left_or_nothing_can_differ_there_is_no_test(five):
     table = cross.against(same, "Hybrid", [MEASURE], DRAWS).set_index("system")
     assert table.loc["Hybrid + quota", "difference"] == 0 and np.isnan(table.loc["Hybrid + quota", "p"])
     assert table["p"].drop("Hybrid + quota").notna().all()
+
+
+@pytest.mark.parametrize(("missing", "draws"), [([], 4), ([2, 4], 8)])
+def test_references_share_what_is_drawn_and_nothing_else(five, monkeypatch, missing, draws):
+    """Where X-X lacks seeds it is compared with Hybrid and with the encoder on other parts, drawn apart."""
+    both = cells(five, five.assign(benchmark="other")).assign(**{OTHER: five[MEASURE].to_numpy()[0]})
+    both = both[~((both["system"] == "X-X") & both["seed"].isin(missing) & (both["benchmark"] == "toy"))]
+    apart = [cross.against(both, name, [MEASURE, OTHER], DRAWS) for name in ("Hybrid", "untrained")]
+    drawn, plain = [], cross.draws_of
+    monkeypatch.setattr(cross, "draws_of", lambda *asked: drawn.append(asked) or plain(*asked))
+    together = cross.against(both, ["Hybrid", "untrained"], [MEASURE, OTHER], DRAWS)
+    pd.testing.assert_frame_equal(together, pd.concat(apart, ignore_index=True), check_exact=True)
+    # Of each benchmark and measure once; where seeds are missing two more, X-X beside Hybrid and X-X without it.
+    assert len(drawn) == draws

@@ -1,6 +1,7 @@
 """The notebooks as files, and proof that nbval's checks of them can fail."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from reproduction.commands.reproduce import notebooks
 
 HERE = ROOT / "tests" / "notebooks"
 PATHS = notebooks()
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 
 
 def code(path):
@@ -26,7 +28,7 @@ def nodes(path, kind):
 def test_they_are_numbered_in_the_order_they_run():
     assert [path.name[:3] for path in PATHS] == [f"{n:02d}_" for n in range(len(PATHS))]
     assert [path.name[:2] for path in notebooks("walk")] == [f"{n:02d}" for n in range(1, 8)]
-    assert [path.name[:2] for path in notebooks("evidence")] == ["08", "09", "10", "11", "07"]
+    assert [path.name[:2] for path in notebooks("evidence")] == ["08", "09", "10", "11", "14", "07"]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -47,6 +49,41 @@ def test_notebooks_tell_and_the_library_does(path):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_lesson_says_for_whom_it_is_how_long_it_takes_and_what_comes_before(path):
+    rows = re.findall(r"^\| \*\*(.+?)\*\* \| (.+) \|$", nbformat.read(path, 4).cells[0].source, re.MULTILINE)
+    assert [name for name, _ in rows[:3]] == ["For whom", "Time", "Before"]
+    assert "minutes" in dict(rows)["Time"]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_lesson_ends_in_three_sentences_that_are_computed(path):
+    cells = nbformat.read(path, 4).cells
+    (start,) = [n for n, cell in enumerate(cells) if re.search("^## What we saw", cell.source, re.MULTILINE)]
+    shown = [output["data"]["text/markdown"] for cell in cells[start:] if cell.cell_type == "code"
+             for output in cell.outputs if "text/markdown" in output.get("data", {})]
+    assert re.fullmatch(r"1\. .+\.\n2\. .+\.\n3\. .+\.", shown[0]), "three sentences, of `lessons.three_sentences`"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_each_exercise_has_a_solution(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+    exercises = re.findall(r"^\d\. \*\*(.+?)\.\*\*", text.split("## Exercises\n")[1], re.MULTILINE)
+    solutions = path.parent / "solutions" / f"{path.name[:2]}_solutions.ipynb"
+    assert f"(solutions/{solutions.name})" in text and 2 <= len(exercises) <= 3
+    solved = "\n".join(cell.source for cell in nbformat.read(solutions, 4).cells if cell.cell_type == "markdown")
+    assert re.findall(r"^## \d\. (.+)$", solved, re.MULTILINE) == exercises
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_solutions_are_of_one_run_and_check_something(path):
+    cells = code(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert nodes(path, ast.Assert) or any("nbval-check-output" in cell.metadata.get("tags", []) for cell in cells)
+    assert not any(place in path.read_text("utf-8") for place in ("/home/", "/tmp/", "site-packages", f"{ROOT}/"))
+
+
+@pytest.mark.parametrize("path", [*PATHS, *SOLUTIONS], ids=lambda path: path.stem)
 def test_every_import_can_be_made(path):
     for node in nodes(path, (ast.Import, ast.ImportFrom)):
         exec(ast.unparse(node), {})

@@ -1,8 +1,9 @@
 """Sweeps: the files name systems that exist, a fraction is a front part, and a table is the means of its runs."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,17 @@ def test_cost_counts_what_is_missing_at_the_pace_of_what_is_there(tmp_path):
     assert sweeps.cost(store, [XX, HYBRID], [0, 1]) == (3, 3 * 40 * 1.5 / 60, 3 * (1_000_000 + small) / 1e9)
 
 
+def test_what_a_step_encodes_is_counted_in_texts_and_tokens(tiny_settings, complete_corpus):
+    clear = {"sampling": "X-Y", "alpha": 0.0, "loss": "clear", "batch_size": 5}
+    preset = SimpleNamespace(
+        config={"encoder": tiny_settings.encoder, "max_length": 16}, sets_of=lambda settings: [complete_corpus],
+        settings=lambda system, seed: replace(tiny_settings, seed=seed, **(clear if system.changes else {})))
+    found = sweeps.encoded(SimpleNamespace(preset=preset), [XX, System.parse("X-Y loss=clear")])
+    # "query: query 12 de" has five tokens, and so has a passage.
+    assert found.loc["X-X"].to_dict() == {"pairs": 8, "texts": 16, "tokens": 80}
+    assert found.loc["X-Y loss=clear"].to_dict() == {"pairs": 5, "texts": 15, "tokens": 75}
+
+
 def test_a_summary_is_the_mean_over_languages_of_each_run():
     rows = [{"system": "X-X + subspace", "sampling": "X-X", "remedy": "subspace", "seed": seed, "question": n,
              "cluster": n, "query_language": x} | {m: 10 * seed + value for m in NAMES}
@@ -75,7 +87,7 @@ def test_spread_shows_mean_and_range_over_seeds():
     rows = [{"system": "X-X", "seed": s, "languages": "all", "benchmark": "b"} | dict.fromkeys(NAMES, value)
             for s, value in enumerate((0.1, 0.2, 0.6))]
     shown = sweeps.spread(pd.DataFrame(rows))
-    assert shown.loc["X-X", "multilingual mAP"] == "0.300 [0.100, 0.600]" and shown.loc["X-X", "seeds"] == 3
+    assert shown.loc["X-X", "multilingual mAP"] == "0.300 (0.100 to 0.600)" and shown.loc["X-X", "seeds"] == 3
 
 
 @dataclass
