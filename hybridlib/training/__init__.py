@@ -1,6 +1,6 @@
 """Batches by language, the losses over them, and the hooks into sentence-transformers' trainer."""
 
-from hybridlib.training.losses import EnglishRankingDistillation, info_nce
+from hybridlib.training.losses import CLEAR, CrossingInfoNCE, EnglishRankingDistillation, LaKDA, info_nce
 from hybridlib.training.parallel import LanguageBatches, ParallelDataset, language_batches, parallel_dataset
 from hybridlib.training.sampling import (
     ALPHA,
@@ -14,7 +14,9 @@ from hybridlib.training.sampling import (
 )
 from hybridlib.training.sources import SamplingError
 from hybridlib.training.trainer import LanguageBatchTrainer, Progress, freeze, selection_of
+from hybridlib.training.weights import average_weights
 
-__all__ = ["ALPHA", "MIXED", "ORDERED", "SAMPLINGS", "EnglishRankingDistillation", "LanguageBatchSampler",
-           "LanguageBatchTrainer", "LanguageBatches", "Pair", "PairDataset", "ParallelDataset", "Progress",
-           "SamplingError", "describe", "freeze", "info_nce", "language_batches", "parallel_dataset", "selection_of"]
+__all__ = ["ALPHA", "CLEAR", "MIXED", "ORDERED", "SAMPLINGS", "CrossingInfoNCE", "EnglishRankingDistillation",
+           "LaKDA", "LanguageBatchSampler", "LanguageBatchTrainer", "LanguageBatches", "Pair", "PairDataset",
+           "ParallelDataset", "Progress", "SamplingError", "average_weights", "describe", "freeze", "info_nce",
+           "language_batches", "parallel_dataset", "selection_of"]

@@ -1,4 +1,8 @@
-"""The training loss: InfoNCE with in-batch negatives; and, as a baseline, distillation of a ranking in English."""
+"""The training loss: InfoNCE with in-batch negatives; and others of the field, to compare with.
+
+A loss that reads more of a pair than its question and its passage says so in ``needs``: see
+`hybridlib.training.PairDataset`.
+"""
 
 from collections.abc import Iterable
 
@@ -40,6 +44,125 @@ def info_nce(model: SentenceTransformer, temperature: float, mini_batch_size: in
     return losses.MultipleNegativesRankingLoss(model, scale=1 / temperature, gather_across_devices=gather)
 
 
+def _embeddings(model: SentenceTransformer, columns: Iterable[dict[str, torch.Tensor]]) -> list[torch.Tensor]:
+    """The embeddings (batch, width) of each column of a batch, of length one."""
+    return [functional.normalize(model(column)["sentence_embedding"].float(), dim=1) for column in columns]
+
+
+def _own(scores: torch.Tensor) -> torch.Tensor:
+    """The mean cross-entropy of a square of scores, where row i should choose column i."""
+    return functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+
+
+def _divergence(of: torch.Tensor, under: torch.Tensor) -> torch.Tensor:
+    """KL(of ‖ under) of the softmax of each row of two tables of scores, the mean over rows; both get gradients."""
+    return functional.kl_div(under.log_softmax(1), of.log_softmax(1), reduction="batchmean", log_target=True)
+
+
+class CrossingInfoNCE(torch.nn.Module):
+    """InfoNCE with a temperature of its own for batches whose questions and passages differ in language.
+
+    A batch is of one kind, as X-X and X-Y batches are: its labels, 1 where a pair crosses languages, are all alike.
+
+    Parameters
+    ----------
+    model : SentenceTransformer
+    temperature : float
+        Of batches in which a question and its passage are in one language.
+    crossing : float
+        Of batches in which they are not.
+    mini_batch_size, gather
+        See `info_nce`.
+    """
+
+    needs = "crossing"
+
+    def __init__(self, model: SentenceTransformer, temperature: float, crossing: float,
+                 mini_batch_size: int | None = None, gather: bool = False):
+        super().__init__()
+        self.monolingual = info_nce(model, temperature, mini_batch_size, gather)
+        self.crosslingual = info_nce(model, crossing, mini_batch_size, gather)
+
+    def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch: a scalar.
+
+        Raises
+        ------
+        ValueError
+            If the batch has pairs of both kinds.
+        """
+        crosses = bool(labels.any())
+        if crosses != bool(labels.all()):
+            raise ValueError("a batch with pairs of both kinds has no temperature of its own")
+        return (self.crosslingual if crosses else self.monolingual)(sentence_features, None)
+
+
+class LaKDA(torch.nn.Module):
+    """InfoNCE, and a question in two languages should rank the batch's passages alike.
+
+    ``(1 - alpha) InfoNCE(q_a) + alpha KL(p_b || p_a)`` (Yang et al., MRL 2024, language KL-divergence alignment; in the
+    details as MIMO's code, Jang et al. 2026, arXiv 2605.31171, has it as a baseline): p_a and p_b are the softmax over
+    the passages of the batch of the cosines of a question in languages a and b, not divided by the temperature; both
+    get gradients. A batch has three columns: ``query`` (language a), ``passage``, and ``parallel_query`` (language b),
+    which here is the passage's language; there all three languages are drawn.
+
+    Parameters
+    ----------
+    model : SentenceTransformer
+    temperature : float
+        Of InfoNCE.
+    alpha : float
+        The share of the alignment; .5 as in that baseline.
+    """
+
+    needs = "parallel_query"
+
+    def __init__(self, model: SentenceTransformer, temperature: float, alpha: float = 0.5):
+        super().__init__()
+        self.model, self.temperature, self.alpha = model, temperature, alpha
+
+    def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
+                ) -> torch.Tensor:
+        """The loss of a batch: a scalar."""
+        query, passage, parallel = _embeddings(self.model, sentence_features)
+        scores, others = query @ passage.T, parallel @ passage.T
+        return (1 - self.alpha) * _own(scores / self.temperature) + self.alpha * _divergence(others, scores)
+
+
+class CLEAR(torch.nn.Module):
+    """InfoNCE within a language, and the passage should find its question in another one.
+
+    ``(1 - alpha - beta) forward + alpha reverse + beta KL(p_reverse || p_forward)`` (Lee et al. 2026, arXiv 2604.05821,
+    "reverse training", with the weights of the authors' code): forward is InfoNCE of a question and a passage in one
+    language; reverse takes each passage for the query, and the batch's questions in another language for the
+    candidates; p are the two distributions, row i of question i and of passage i, all at one temperature; both get
+    gradients. A batch has three columns: ``query`` (another language than the passage's), ``passage``, and
+    ``parallel_query`` (the passage's language). There the passage is always in English, and each row has five hard
+    negatives on either side; here it is in whatever language the batch has, and has in-batch negatives only.
+
+    Parameters
+    ----------
+    model : SentenceTransformer
+    temperature : float
+    alpha, beta : float
+        The shares of the reverse direction and of the divergence.
+    """
+
+    needs = "parallel_query"
+
+    def __init__(self, model: SentenceTransformer, temperature: float, alpha: float = 0.4, beta: float = 0.2):
+        super().__init__()
+        self.model, self.temperature, self.alpha, self.beta = model, temperature, alpha, beta
+
+    def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
+                ) -> torch.Tensor:
+        """The loss of a batch: a scalar."""
+        query, passage, parallel = _embeddings(self.model, sentence_features)
+        forward, reverse = (scores / self.temperature for scores in (parallel @ passage.T, passage @ query.T))
+        return ((1 - self.alpha - self.beta) * _own(forward) + self.alpha * _own(reverse)
+                + self.beta * _divergence(reverse, forward))
+
+
 class EnglishRankingDistillation(torch.nn.Module):
     """The student should rank a batch as a teacher ranks the same batch in English.
 
@@ -56,15 +179,16 @@ class EnglishRankingDistillation(torch.nn.Module):
     temperature : float
     """
 
+    needs = "english"
+
     def __init__(self, model: SentenceTransformer, teacher: SentenceTransformer, temperature: float):
         super().__init__()
         self.model, self.temperature = model, temperature
         # In a list, so that it is neither trained nor saved with the student.
         self._teacher = [teacher.eval().requires_grad_(False)]
 
-    def _log_distribution(self, model, queries, passages):
-        queries, passages = (functional.normalize(model(side)["sentence_embedding"].float(), dim=1)
-                             for side in (queries, passages))
+    def _log_distribution(self, model, *columns):
+        queries, passages = _embeddings(model, columns)
         return functional.log_softmax(queries @ passages.T / self.temperature, dim=1)  # (batch, batch)
 
     def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,

@@ -215,16 +215,26 @@ def describe(batch: Iterable[Pair]) -> str:
 class PairDataset(Dataset):
     """Turns the `Pair` indices of a sampler into texts, one batch at a time.
 
-    With ``in_english`` each pair comes in English as well: ``english_query`` and ``english_passage``.
+    Parameters
+    ----------
+    corpora : list of ParallelCorpus
+    needs : {"english", "parallel_query", "crossing"}, optional
+        What a loss reads besides the pair: the same in English, ``english_query`` and ``english_passage``; the question
+        in the passage's language, ``parallel_query``; whether question and passage differ in language, ``label``.
     """
 
-    def __init__(self, corpora: Iterable[ParallelCorpus], in_english: bool = False):
-        self.corpora, self.in_english = list(corpora), in_english
+    def __init__(self, corpora: Iterable[ParallelCorpus], needs: str | None = None):
+        self.corpora, self.needs = list(corpora), needs
 
-    def __getitem__(self, pair: Pair) -> dict[str, str]:
-        """The dict of texts of a `Pair`: see `hybridlib.data.ParallelCorpus.pair`."""
+    def __getitem__(self, pair: Pair) -> dict[str, Any]:
+        """The dict of a `Pair`: see `hybridlib.data.ParallelCorpus.pair`."""
         corpus = self.corpora[pair.corpus]
         texts = corpus.pair(*pair[1:])
-        if self.in_english:
-            texts |= {f"english_{side}": text for side, text in corpus.pair(pair.group, "en", "en").items()}
+        match self.needs:
+            case "english":
+                texts |= {f"english_{side}": text for side, text in corpus.pair(pair.group, "en", "en").items()}
+            case "parallel_query":
+                texts["parallel_query"] = corpus.query[pair.passage_language][pair.group].as_py()
+            case "crossing":
+                texts["label"] = int(pair.query_language != pair.passage_language)
         return texts

@@ -12,7 +12,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hybridlib.data import ParallelCorpus
 from hybridlib.progress import progress_bar
-from hybridlib.training.losses import EnglishRankingDistillation
 from hybridlib.training.sampling import LanguageBatchSampler, PairDataset
 
 # Architectures call their layers differently; in T5 a block holds what is called a layer, and the block is found first.
@@ -40,7 +39,7 @@ class LanguageBatchTrainer(SentenceTransformerTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """The sampler's batches, each cut into equal slices for the processes."""
-        pairs = PairDataset(self.sampler.corpora, isinstance(self.loss, EnglishRankingDistillation))
+        pairs = PairDataset(self.sampler.corpora, getattr(self.loss, "needs", None))
         loader = DataLoader(pairs, batch_sampler=self.sampler, collate_fn=self.data_collator,
                             pin_memory=self.args.dataloader_pin_memory)
         self._train_dataloader = self.accelerator.prepare(loader)

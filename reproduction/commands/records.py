@@ -3,9 +3,9 @@
     python -m reproduction.commands.records
 
 Nothing is trained: it reads committed evidence, ``results/<preset>/<device>/<block>``, by the rule of
-``configs/evidence/records.yaml``, writes ``results/choices.csv`` and ``results/records.csv``, and says who enters
-docs/records.md. To enter a recipe: a block of ``configs/evidence/plan.yaml`` with five seeds of it and of the
-reference, ``make evidence BUDGET=…``, ``make publish``, a row under ``records``, and this.
+``configs/evidence/records.yaml``, and says who enters docs/records.md; the tables ``choices``, ``records`` and
+``records_where`` go to ``results/``. To enter a recipe: a block of ``configs/evidence/plan.yaml`` with five seeds of it
+and of the reference, ``make evidence BUDGET=…``, ``make publish``, a row under ``records``, and this.
 """
 
 import argparse
@@ -16,8 +16,11 @@ import pandas as pd
 
 from hybridlib import files
 from hybridlib.errors import one_line_errors
-from reproduction.findings.records import choose, gains, half, judge, misses, read_records
+from hybridlib.languages import SCRIPTS
+from reproduction.findings.records import by_group, choose, gains, half, judge, misses, read_records
+from reproduction.run import UNTRAINED
 from reproduction.run.evidence import read_cells
+from reproduction.run.settings import read_yaml
 from reproduction.workspace import Workspace
 
 
@@ -41,14 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen = choose(table, rule["monolingual_loss"])
             choices.append(table.assign(choice=number, chosen=table["system"] == chosen))
             print(f"choice {number}, from {', '.join(choice['evidence'])}: {chosen}")
-        records = []
+        records, where = [], []
         for record in found["records"]:
             judged = pd.concat([judge(half(cells_of(record, [name]), articles), record["recipe"], reference, rule)
-                                for name, articles in record["on"].items()], ignore_index=True)
+                                for name, articles in record["judged_on"].items()], ignore_index=True)
             failed = misses(judged)
+            cells = cells_of(record, list(record["judged_on"]))
+            trained = read_yaml(workspace.configs / f"{record['evidence'][0].split('/')[0]}.yaml")["languages"]
+            asked = sorted(cells["query_language"].unique())
+            groups = {"trained on": trained, "not trained on": [x for x in asked if x not in trained],
+                      "Latin script": [x for x in asked if x not in SCRIPTS], "other scripts": list(SCRIPTS)}
+            for systems, against in (([record["recipe"]], reference), ([record["recipe"], reference], str(UNTRAINED))):
+                where.append(by_group(cells, systems, against, groups, rule["better"]))
             records.append(judged.assign(recipe=record["recipe"], evidence=", ".join(record["evidence"])))
             print(f"{record['recipe']}: " + ("enters" if not failed else f"does not enter: {', '.join(failed)}"))
-        for name, tables in (("choices", choices), ("records", records)):
+        for name, tables in (("choices", choices), ("records", records), ("records_where", where)):
             if tables:
                 with files.atomic(workspace.root / "results" / f"{name}.csv") as temporary:
                     pd.concat(tables, ignore_index=True).to_csv(temporary, index=False, float_format="%.6g")

@@ -30,7 +30,8 @@ def read_records(file: str | Path) -> dict[str, Any]:
     found = read_yaml(file)
     if found.keys() != _PARTS:
         raise SettingsError(f"{file}: expected {', '.join(sorted(_PARTS))}")
-    for kind, must in (("choices", {"evidence", "articles", "candidates"}), ("records", {"recipe", "evidence", "on"})):
+    for kind, must in (("choices", {"evidence", "benchmark", "articles", "candidates"}),
+                       ("records", {"recipe", "evidence", "judged_on"})):
         for number, row in enumerate(found[kind], 1):
             if not isinstance(row, dict) or not must <= row.keys():
                 raise SettingsError(f"{file}: number {number} of {kind} must say {', '.join(sorted(must))}")
@@ -116,9 +117,9 @@ def judge(cells: pd.DataFrame, recipe: str, reference: str, rule: Mapping[str, A
     -------
     DataFrame
         ``benchmark``, ``measure``, ``value``, ``reference`` (its value), ``difference``, ``low``, ``high`` (95 % over
-        clusters and paired seeds), ``seeds`` and ``holds``: whether the interval excludes zero on the better side, in
-        as many seeds as the rule wants; and a row ``within`` per benchmark, the mean loss of monolingual AP against the
-        untrained encoder, which holds where it is no larger than the rule allows.
+        clusters and paired seeds), ``seeds`` and ``holds``: whether the interval excludes zero on the better side. Two
+        rows more per benchmark: ``within``, monolingual AP beside that of the untrained encoder, which holds where the
+        mean loss is no larger than the rule allows; ``seeds``, which holds where they are as many as it wants.
     """
     rows = []
     found = against(cells[cells["system"].isin([recipe, reference])], reference, rule["better"])
@@ -129,14 +130,43 @@ def judge(cells: pd.DataFrame, recipe: str, reference: str, rule: Mapping[str, A
         better = sorted((measure.better(row.low), measure.better(row.high)))
         rows.append({"benchmark": row.benchmark, "measure": row.measure, "value": value, "reference": theirs,
                      "difference": row.difference, "low": row.low, "high": row.high, "seeds": row.seeds,
-                     "holds": better[0] > 0 and row.seeds >= rule["seeds"]})
+                     "holds": better[0] > 0})
     for benchmark, of_benchmark in cells.groupby("benchmark", sort=False):
         value, theirs = (_mean(of_benchmark, system, MONOLINGUAL, None) for system in (recipe, str(UNTRAINED)))
+        seeds = int(found.loc[found["benchmark"] == benchmark, "seeds"].iloc[0])
         rows.append({"benchmark": benchmark, "measure": "within", "value": value, "reference": theirs,
-                     "difference": value - theirs, "low": np.nan, "high": np.nan,
-                     "seeds": int(of_benchmark.loc[of_benchmark["system"] == recipe, "seed"].nunique()),
+                     "difference": value - theirs, "low": np.nan, "high": np.nan, "seeds": seeds,
                      "holds": value - theirs >= -rule["monolingual_loss"]})
+        rows.append({"benchmark": benchmark, "measure": "seeds", "value": seeds, "reference": rule["seeds"],
+                     "difference": seeds - rule["seeds"], "low": np.nan, "high": np.nan, "seeds": seeds,
+                     "holds": seeds >= rule["seeds"]})
     return pd.DataFrame(rows)
+
+
+def by_group(cells: pd.DataFrame, systems: Sequence[str], reference: str, groups: Mapping[str, Sequence[str]],
+             measures: Sequence[str] = tuple(map(str, HEADLINE))) -> pd.DataFrame:
+    """Where systems differ from a reference: the same differences over some query languages only.
+
+    Parameters
+    ----------
+    cells : DataFrame (see `hybridlib.evaluation.cells`)
+    systems : sequence of str
+    reference : str
+    groups : mapping of name to languages
+        A group of which a benchmark asks in no language is left out there.
+    measures : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        ``queries``, the group's name, and the columns of `reproduction.findings.cross.against` up to ``high``.
+    """
+    parts = []
+    for name, languages in groups.items():
+        some = cells[cells["system"].isin([*systems, reference]) & cells["query_language"].isin(list(languages))]
+        if len(some):
+            parts.append(against(some, reference, measures).drop(columns=["p", "holm"]).assign(queries=name))
+    return pd.concat(parts, ignore_index=True)
 
 
 def misses(judged: pd.DataFrame) -> list[str]:

@@ -7,7 +7,8 @@ In one folder, of one precision on one kind of device:
     ``sampling``, ``remedy`` and ``seed``: every mean, interval and verdict comes from it. Committed are several runs
     in one file, with the measures of `KEPT`.
 ``<run>.<test set>.ranks.parquet``
-    The numbers of the ranks table; its keys, the same for all runs, are in ``<test set>.keys.parquet``.
+    The numbers of the ranks table; its keys, the same for all runs, are in ``<test set>.keys.parquet``, and so is how
+    many candidates each language has. `reproduction.run.published_store` reads these in place of runs.
 
 The facts of the runs (keys of their settings, precision, machine, versions, seconds) stand in the metadata of each
 file.
@@ -21,13 +22,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hybridlib import files
+from hybridlib.data import TestSet
 from hybridlib.errors import RunError
-from hybridlib.evaluation import cells, per_query
+from hybridlib.evaluation import ABOUT, cells, per_query
 from reproduction.run.folder import ranks_file
 from reproduction.run.store import Store
 from reproduction.run.system import System
@@ -122,7 +125,7 @@ def keep(folder: Path, store: Store, system: System, seed: int, test_sets: Seque
             if not remedied.remedy and name in ranks:
                 keys = Path(folder) / f"{name}.keys.parquet"
                 if not keys.is_file():
-                    _write(table[KEYS], keys, {"benchmark": name})
+                    _write(table[KEYS], keys, _facts_of_test_set(store.test_set(name)))
                 _write(table.drop(columns=KEYS), Path(folder) / f"{store.run_folder(system, seed).name}.{name}"
                                                                 ".ranks.parquet", facts)
     whole = pd.concat(parts, ignore_index=True)
@@ -135,13 +138,21 @@ def keep(folder: Path, store: Store, system: System, seed: int, test_sets: Seque
         "measuring seconds": round(time.monotonic() - started, 1) if anew else None})
 
 
+def _facts_of_test_set(test_set: TestSet) -> dict[str, Any]:
+    """What the ranks do not say of a test set, and its numbers and chance need."""
+    return {"benchmark": test_set.name, "candidates": test_set.counts()["candidates"].to_dict(),
+            "left out": test_set.left_out}
+
+
 def _facts(store: Store, system: System, seed: int, test_set: str) -> dict[str, Any]:
     """Of a run and its evaluation: what must be alike in a comparison, and what a reader wants to know."""
     measured = store.facts(system, seed, test_set)
     manifest = store.run_folder(system, seed) / "manifest.json"
     trained = json.loads(manifest.read_text("utf-8")) if manifest.is_file() else {}
     return {"key": files.key(store.preset.choices(system, seed)), "system": str(system), "seed": seed,
-            **{name: measured.get(name) for name in (*_ALIKE, "gpu", "cpu", "threads", "versions", "git")},
+            # Of a trained run the encoder is a folder of this machine.
+            **{name: measured.get(name) for name in (*_ALIKE, *ABOUT, "encoded", "gpu", "cpu", "threads", "versions",
+                                                     "git") if name != "encoder" or not system.is_trained},
             "trained precision": trained.get("precision"), "trained device": trained.get("device"),
             "training seconds": trained.get("seconds"), "steps": trained.get("steps_run"),
             "best step": trained.get("best_step")}
@@ -211,3 +222,34 @@ def read_ranks(folder: str | Path, run: str, test_set: str) -> pd.DataFrame:
         raise ValueError(f"{folder}: {run}.{test_set}.ranks.parquet has {len(numbers)} rows, and the keys of "
                          f"{test_set} are {len(keys)}")
     return pd.concat([keys, numbers], axis=1)
+
+
+def read_test_set(folder: str | Path, name: str) -> TestSet:
+    """A test set as far as ranks and chance need it, from the keys of its ranks.
+
+    Queries, their clusters, the sizes of the pool and how much is relevant in which language are those of the test
+    set; texts are empty. *Which* candidates are relevant is not kept: the first ones of the language stand for them.
+
+    Raises
+    ------
+    ValueError
+        If the file does not say how many candidates there are.
+    """
+    file = Path(folder) / f"{name}.keys.parquet"
+    keys, facts = pd.read_parquet(file), facts_of(file)[0]
+    if "candidates" not in facts:
+        raise ValueError(f"{file}: says nothing of how many candidates each language has; keep the ranks anew")
+    languages = tuple(keys["language"].unique())  # each query has a row or more for every language, in their order
+    sizes = np.array([facts["candidates"][language] for language in languages])
+    asked = ["question", "query_language"]
+    queries = keys.drop_duplicates(asked)[["question", "cluster", "query_language"]]
+    found = keys.assign(query=keys.groupby(asked, sort=False).ngroup(),
+                        place=keys["language"].map(dict(zip(languages, sizes.cumsum() - sizes, strict=True))))
+    found = found[found["grade"] > 0]
+    nth = found.groupby(["query", "language"], sort=False).cumcount()
+    return TestSet(
+        name, languages,
+        queries.rename(columns={"query_language": "language"}).assign(text="").reset_index(drop=True),
+        pd.DataFrame({"cluster": "", "language": np.repeat(np.array(languages, object), sizes), "text": ""}),
+        found.assign(candidate=found["place"] + nth)[["query", "candidate", "grade"]].astype(np.int64).reset_index(
+            drop=True), facts["left out"])

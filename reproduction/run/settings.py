@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 
 from hybridlib.languages import is_language
-from hybridlib.training import ALPHA, SAMPLINGS
+from hybridlib.training import ALPHA, ORDERED, SAMPLINGS
 
 # Settings that are part of a run, and of its key, only where they are given.
-OPTIONAL = ("groups", "sets", "loss", "mini_batch_size", "trained_share")
+OPTIONAL = ("groups", "sets", "loss", "mini_batch_size", "trained_share", "temperature_crossing")
 _OF_DATA = ("data", "selection", "encoder_fingerprint")
 
 
@@ -91,10 +91,11 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup_steps": _whole(0), "max_length": _whole(1), "trainable_layers": _maybe(_whole(1)),
     "eval_steps": _whole(1), "patience": _whole(1), "precision": _one_of("auto", "bf16", "fp32"),
     "groups": _maybe(_whole(1)), "sets": _maybe(_names(lambda x: isinstance(x, str), "a list of different set names")),
-    "loss": _maybe(_one_of("info_nce", "symmetric", "distillation")), "mini_batch_size": _maybe(_whole(1)),
-    "trained_share": _maybe(_number(0, 1, above=True)),
+    "loss": _maybe(_one_of("info_nce", "symmetric", "distillation", "lakda", "clear")),
+    "mini_batch_size": _maybe(_whole(1)), "trained_share": _maybe(_number(0, 1, above=True)),
+    "temperature_crossing": _maybe(_number(0.001, 10)),
 }
-_FLOATS = ("alpha", "temperature", "learning_rate", "weight_decay", "trained_share")
+_FLOATS = ("alpha", "temperature", "learning_rate", "weight_decay", "trained_share", "temperature_crossing")
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,16 @@ class TrainingSettings:
         So many training groups, drawn once.
     sets : tuple of str or None
         Only those training sets.
-    loss : {"info_nce", "symmetric", "distillation"} or None
+    loss : {"info_nce", "symmetric", "distillation", "lakda", "clear"} or None
         None is InfoNCE; symmetric is the mean of it and of that of passages which look for their question; distillation
-        is `hybridlib.training.EnglishRankingDistillation`.
+        is `hybridlib.training.EnglishRankingDistillation`, lakda `hybridlib.training.LaKDA`, clear
+        `hybridlib.training.CLEAR`.
     trained_share : float or None
         The weights that are kept: so much of the trained ones, the rest of those that training started from (WiSE-FT,
         Wortsman et al. 2022). None is 1.
+    temperature_crossing : float or None
+        The temperature of X-Y batches, where a sampling has X-X batches too (`hybridlib.training.CrossingInfoNCE`);
+        None is ``temperature``.
     encoder_fingerprint : str or None
         Of an encoder in a folder: what was in it (`hybridlib.files.fingerprint`).
 
@@ -166,6 +171,7 @@ class TrainingSettings:
     loss: str | None = None
     mini_batch_size: int | None = None
     trained_share: float | None = None
+    temperature_crossing: float | None = None
     encoder_fingerprint: str | None = None
 
     def __post_init__(self) -> None:
@@ -182,10 +188,26 @@ class TrainingSettings:
             problems.append(f"alpha is {self.alpha}, and {self.sampling} has none of its own: alpha belongs to Hybrid")
         if not problems and self.sampling == "Hybrid" and self.alpha is None:
             problems.append("alpha is missing: the probability of a batch in one language, 0 to 1")
-        if not problems and self.loss == "symmetric" and self.mini_batch_size:
-            problems.append(f"mini_batch_size is {self.mini_batch_size}, and loss=symmetric takes none")
+        if not problems:
+            problems += self._problems_of_loss()
         if problems:
             raise SettingsError("; ".join(problems))
+
+    def _problems_of_loss(self) -> list[str]:
+        """What the loss cannot be had with; the settings are good one by one."""
+        problems, loss = [], self.loss or "info_nce"
+        if loss in ("symmetric", "lakda", "clear") and self.mini_batch_size:
+            problems.append(f"mini_batch_size is {self.mini_batch_size}, and loss={loss} takes none")
+        if loss in ("lakda", "clear"):
+            if self.sampling != "X-Y" or self.when_unable != "error":
+                problems.append(f"loss={loss} needs each question in two languages: sampling X-Y, and when_unable: "
+                                f"error (they are {self.sampling} and {self.when_unable})")
+            if self.hard_negatives:
+                problems.append(f"hard_negatives is true, and loss={loss} takes none")
+        if self.temperature_crossing is not None and (self.sampling not in ("Hybrid", *ORDERED) or loss != "info_nce"):
+            problems.append(f"temperature_crossing is {self.temperature_crossing:g}: it belongs to InfoNCE under a "
+                            f"sampling with X-X and X-Y batches, as Hybrid (this is {loss} under {self.sampling})")
+        return problems
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> "TrainingSettings":

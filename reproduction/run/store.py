@@ -33,6 +33,7 @@ from reproduction.run.system import SYSTEMS, XX, System
 from reproduction.workspace import Workspace
 
 MEANS_GROUPS = 200  # training groups behind a mean embedding
+RUNS = ("trained", "published")
 Run = tuple[System, int]  # a system and its training seed; NO_SEED for what is not trained here
 
 
@@ -51,8 +52,28 @@ class Store:
         self.folder = Path(self.workspace.runs, preset.name)
 
     @classmethod
-    def open(cls, preset: str, workspace: Workspace | None = None) -> "Store":
-        """The store of a preset by name."""
+    def open(cls, preset: str, workspace: Workspace | None = None, runs: str = "trained") -> "Store":
+        """The store of a preset by name.
+
+        Parameters
+        ----------
+        preset : str
+        workspace : Workspace, optional
+        runs : {"trained", "published"}
+            Those that are trained here, or those whose ranks are published
+            (`reproduction.run.published_store.PublishedStore`): never the one in place of the other.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            If there is no such preset, or nothing of it is published.
+        """
+        if runs not in RUNS:
+            raise ValueError(f"runs is {runs!r}, expected one of {', '.join(RUNS)}")
+        if runs == "published":
+            from reproduction.run.published_store import PublishedPreset, PublishedStore  # it is made from this class
+
+            return PublishedStore(PublishedPreset(preset, workspace or Workspace()))
         return cls(Preset(preset, workspace or Workspace()))
 
     @property
@@ -211,7 +232,7 @@ class Store:
         facts = self.facts(system, seed, name)
         title = f"{system}, seed {seed}" if system.is_trained else str(system)
         return report_of(self.ranks(system, seed, name), self.test_set(name), title,
-                         {key: facts[key] for key in ABOUT})
+                         {key: facts[key] for key in ABOUT if facts.get(key) is not None})
 
     def ranks(self, system: System, seed: int = NO_SEED, test_set: str | None = None) -> pd.DataFrame:
         """The ranks table of a system on a test set (the main one by default), computed if it is not there yet."""

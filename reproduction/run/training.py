@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,16 +20,20 @@ from hybridlib import devices, encoding, files
 from hybridlib.data import ParallelCorpus
 from hybridlib.errors import RunError
 from hybridlib.training import (
+    CLEAR,
+    CrossingInfoNCE,
     EnglishRankingDistillation,
+    LaKDA,
     LanguageBatchSampler,
     LanguageBatchTrainer,
+    PairDataset,
     Progress,
+    average_weights,
     freeze,
     info_nce,
 )
 from reproduction.run import folder as run_folder
 from reproduction.run.settings import TrainingSettings
-
 
 # What a manifest says of the training itself, and of every run that is made of it.
 _OF_THE_RUN = ("encoder", "device", "processes", "precision", "trained_parameters", "max_tokens", "steps_run",
@@ -74,6 +78,9 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
              processes: int) -> torch.nn.Module:
     """The loss that the settings ask for."""
     match settings.loss:
+        case None | "info_nce" if settings.temperature_crossing is not None:
+            return CrossingInfoNCE(model, settings.temperature, settings.temperature_crossing,
+                                   settings.mini_batch_size, gather=processes > 1)
         case None | "info_nce":
             return info_nce(model, settings.temperature, settings.mini_batch_size, gather=processes > 1)
         case "symmetric":
@@ -90,7 +97,31 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
                                      "negatives")
             teacher, _ = encoding.load(settings.encoder, settings.max_length)
             return EnglishRankingDistillation(model, teacher.to(model.device), settings.temperature)
+        case "lakda" | "clear":
+            if processes > 1:
+                raise ValueError(f"loss={settings.loss} runs in one process")
+            for corpus in corpora:
+                _check_parallel_questions(corpus, settings)
+            return (LaKDA if settings.loss == "lakda" else CLEAR)(model, settings.temperature)
     raise ValueError(f"no loss {settings.loss!r}")
+
+
+def texts_of(settings: TrainingSettings, corpora: Sequence[ParallelCorpus]) -> Iterator[dict[str, list[str]]]:
+    """The texts that each step encodes, by column of the batch, without prompts; to count them, say."""
+    needs = {"distillation": EnglishRankingDistillation, "lakda": LaKDA, "clear": CLEAR}.get(settings.loss)
+    pairs = PairDataset(corpora, needs and needs.needs)
+    for batch in sampler_of(settings, corpora):
+        rows = [pairs[pair] for pair in batch]
+        yield {column: [row[column] for row in rows] for column in rows[0]}
+
+
+def _check_parallel_questions(corpus: ParallelCorpus, settings: TrainingSettings) -> None:
+    """Stop where a passage may be drawn in a language in which its question is missing."""
+    lacking = [x for x in settings.languages if x in corpus.passage and (
+        x not in corpus.query or (corpus.has(corpus.passage, x) & ~corpus.has(corpus.query, x)).any())]
+    if lacking:
+        raise ValueError(f"loss={settings.loss} needs the question in the passage's language: {corpus.name!r} lacks "
+                         f"some in {', '.join(lacking)}; leave it out (sets), or those languages")
 
 
 def _last_checkpoint(folder: Path) -> Path | None:
@@ -172,7 +203,8 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
         per_device_eval_batch_size=min(len(selection), 128), learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay, warmup_steps=settings.warmup_steps,
         prompts={"query": prompts.query, "passage": prompts.passage, "negative": prompts.passage,
-                 "english_query": prompts.query, "english_passage": prompts.passage},
+                 "english_query": prompts.query, "english_passage": prompts.passage,
+                 "parallel_query": prompts.query},
         eval_strategy="steps", eval_steps=settings.eval_steps, save_strategy="steps",
         save_steps=settings.eval_steps, save_total_limit=2, load_best_model_at_end=True,
         metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=1, logging_first_step=True,
@@ -246,23 +278,14 @@ def mix(folder: str | Path, settings: TrainingSettings, whole: str | Path) -> Pa
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             model = SentenceTransformer(str(whole / "model"), device="cpu")
-            _move_back(model, encoding.load(settings.encoder)[0], settings.trained_share)
+            average_weights(model, encoding.load(settings.encoder)[0], settings.trained_share)
             model.save(str(temporary / "model"), create_model_card=False)
             shutil.copyfile(whole / "losses.csv", temporary / "losses.csv")
-            kept = {name: facts[name] for name in _OF_THE_RUN}
+            kept = {name: facts[name] for name in _OF_THE_RUN if name in facts}
             files.write_json(temporary / "manifest.json", run_folder.manifest(started, **kept))
             files.write_json(temporary / "settings.json", choices)
             run_folder.publish(temporary, folder)
     return folder
-
-
-def _move_back(model: SentenceTransformer, start: SentenceTransformer, share: float) -> None:
-    """Move the weights of a model back towards those that it started from: ``share`` of the way is left."""
-    before = start.state_dict()
-    with torch.no_grad():
-        for name, weights in model.state_dict().items():
-            if weights.is_floating_point():
-                weights.lerp_(before[name].to(weights), 1 - share)
 
 
 def _prepare(folder: Path, temporary: Path, choices: dict[str, object], precision: str) -> None:

@@ -1,11 +1,11 @@
-"""The loss against InfoNCE written out in float64."""
+"""The losses against their formulas written out in float64."""
 
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from hybridlib.training import EnglishRankingDistillation, info_nce
+from hybridlib.training import CLEAR, CrossingInfoNCE, EnglishRankingDistillation, LaKDA, info_nce
 
 
 def reference(queries, passages, temperature):
@@ -85,3 +85,75 @@ def test_cached_is_the_same_loss_and_gradient(tiny_encoder):
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert values[1] == pytest.approx(values[0], rel=1e-5)
     assert torch.allclose(*gradients, atol=1e-5 * gradients[0].abs().max().item())
+
+
+def softmax_rows(of, over, temperature):
+    """Row i: the softmax over all rows j of ``over`` of cos(of_i, over_j) / temperature; plain loops."""
+    rows = []
+    for x in of:
+        scores = np.exp([x @ y / np.linalg.norm(x) / np.linalg.norm(y) / temperature for y in over])
+        rows.append(scores / scores.sum())
+    return np.array(rows)
+
+
+def divergence(p, q):
+    """The mean over rows of KL(p ‖ q)."""
+    return np.mean([sum(a * np.log(a / b) for a, b in zip(*rows, strict=True)) for rows in zip(p, q, strict=True)])
+
+
+def three(seed=2, rows=5):
+    """Questions, passages, and the questions in another language: (3, rows, 8)."""
+    return np.random.default_rng(seed).standard_normal((3, rows, 8))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_lakda_against_plain_loops(temperature):
+    queries, passages, parallel = three()
+    apart = divergence(softmax_rows(parallel, passages, 1), softmax_rows(queries, passages, 1))
+    assert apart > 0.05, "the case does not tell the alignment from its absence"
+    expected = 0.7 * reference(queries, passages, temperature) + 0.3 * apart
+    loss = LaKDA(Looked(), temperature, alpha=0.3)
+    assert loss([torch.tensor(x) for x in (queries, passages, parallel)]).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.2, 1.0])
+def test_clear_against_plain_loops(temperature):
+    queries, passages, parallel = three()
+    forward = softmax_rows(parallel, passages, temperature)
+    reverse = softmax_rows(passages, queries, temperature)
+    expected = (0.4 * reference(parallel, passages, temperature) + 0.4 * reference(passages, queries, temperature)
+                + 0.2 * divergence(reverse, forward))
+    loss = CLEAR(Looked(), temperature)
+    assert loss([torch.tensor(x) for x in (queries, passages, parallel)]).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_by_hand_where_both_questions_are_one():
+    # Two orthogonal pairs at temperature 1: log(e + 1) − 1 for each direction, and nothing to align.
+    pair = torch.eye(2)
+    assert LaKDA(Looked(), 1.0)([pair, pair, pair]).item() == pytest.approx(0.5 * 0.31326168751822286)
+    assert CLEAR(Looked(), 1.0)([pair, pair, pair]).item() == pytest.approx(0.8 * 0.31326168751822286)
+
+
+@pytest.mark.parametrize("loss", [LaKDA, CLEAR])
+def test_the_order_of_a_batch_does_not_matter_and_both_questions_learn(loss):
+    columns = [torch.tensor(x, requires_grad=True) for x in three()]
+    order = torch.tensor([3, 0, 4, 1, 2])
+    value = loss(Looked(), 0.5)(columns)
+    assert loss(Looked(), 0.5)([x[order] for x in columns]).item() == pytest.approx(value.item(), rel=1e-6)
+    value.backward()
+    assert all(x.grad.abs().max() > 1e-3 for x in columns)
+
+
+def test_a_batch_that_crosses_has_its_own_temperature(tiny_encoder):
+    model = SentenceTransformer(str(tiny_encoder), device="cpu").eval()
+    features = [model.preprocess([f"{side} {i}" for i in range(4)]) for side in ("1", "2")]
+    loss = CrossingInfoNCE(model, 0.05, 0.01)
+    with torch.no_grad():
+        queries, passages = (model(dict(side))["sentence_embedding"].double().numpy() for side in features)
+        for crosses, temperature in ((0, 0.05), (1, 0.01)):
+            found = loss([dict(side) for side in features], torch.full((4,), crosses)).item()
+            assert found == pytest.approx(reference(queries, passages, temperature), rel=1e-3)
+    with pytest.raises(ValueError, match="pairs of both kinds"):
+        loss(features, torch.tensor([0, 1, 0, 0]))
+    with pytest.raises(ValueError, match="positive, got 0"):
+        CrossingInfoNCE(model, 0.05, 0)

@@ -213,3 +213,16 @@ def test_a_gpu_gives_the_same_ranks(unit_vectors, how):
     for ours, theirs in zip(how(queries, candidates, pairs, blocks, device="cuda"),
                             how(queries, candidates, pairs, blocks), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_quota_scores_the_pool_once_and_refuses_what_has_no_rank(unit_vectors, monkeypatch):
+    rng = np.random.default_rng(6)
+    queries, candidates = unit_vectors(rng, 4, 4), unit_vectors(rng, 12, 4)
+    blocks = [slice(0, 5), slice(5, 12)]
+    pairs = np.array([[0, 4], [1, 2], [1, 11], [3, 0]])
+    expected = rank(queries, candidates, pairs, blocks)[0]
+    monkeypatch.setattr(ranking, "rank", lambda *_, **__: pytest.fail("scored twice"))
+    np.testing.assert_array_equal(rank_by_quota(queries, candidates, pairs, blocks)[0], expected)
+    candidates[7] = 0
+    with pytest.raises(ValueError, match="1 of 12 candidates are not finite or all zero and cannot be ranked: row 7"):
+        rank_by_quota(queries, candidates, pairs, blocks)

@@ -78,7 +78,9 @@ def test_a_recipe_enters_or_misses_what_it_misses(system, missing):
 def test_too_few_seeds_and_wide_intervals_do_not_enter():
     both = {name: FOUR[name] for name in ("untrained", "Hybrid", "good")}
     few = records.judge(cells(both), "good", "Hybrid", RULE | {"seeds": 5})
-    assert records.misses(few) == [f"{name} on b" for name in NUMBERS]
+    assert records.misses(few) == ["seeds on b"]
+    one = records.judge(cells(both, seeds=(0,)), "good", "Hybrid", RULE | {"seeds": 1})
+    assert records.misses(one) == [f"{name} on b" for name in NUMBERS], "one seed has no interval"
     wide = records.judge(cells(both, noise=0.2), "good", "Hybrid", RULE)
     assert "monolingual AP on b" in records.misses(wide)
 
@@ -93,3 +95,12 @@ def test_the_file_of_this_repository_is_read_and_another_refused(tmp_path):
         file.write_text(text, "utf-8")
         with pytest.raises(SettingsError, match=reason):
             records.read_records(file)
+
+
+def test_a_group_of_languages_is_the_differences_over_their_queries():
+    every = cells({name: FOUR[name] for name in ("untrained", "Hybrid", "good")})
+    every.loc[(every["system"] == "good") & (every["query_language"] == "en"), NUMBERS[0]] = 0.9
+    found = records.by_group(every, ["good"], "Hybrid", {"german": ["de"], "english": ["en"], "thai": ["th"]})
+    of_first = found[found["measure"] == NUMBERS[0]].set_index("queries")["difference"]
+    assert of_first.to_dict() == {"german": pytest.approx(0.037), "english": pytest.approx(0.14)}
+    assert len(found) == 2 * len(NUMBERS)

@@ -50,3 +50,33 @@ def test_a_failed_notebook_is_left_aside(tmp_path):
 def test_bad_requests_stop_before_any_work(arguments, message):
     with pytest.raises(SystemExit, match=message):
         reproduce.main(arguments)
+
+
+def test_from_published_ranks_05_to_07_run_and_nothing_is_read_of_the_data(monkeypatch):
+    assert [path.name[:2] for path in reproduce.notebooks("published")] == ["05", "06", "07"]
+    asked = []
+
+    def first(path, output, parameters, key):
+        asked.append((path.name, output.relative_to(ROOT).as_posix(), parameters))
+        raise InterruptedError
+
+    monkeypatch.setattr(reproduce, "execute", first)
+    with pytest.raises(InterruptedError):  # no data folder, no GPU, and it comes as far as the first notebook
+        reproduce.main(["--published", "--preset", "xquad", "--device", "cuda", "--seeds", "0", "4"])
+    assert asked == [("05_evaluate.ipynb", "runs/published/xquad/notebooks/05_evaluate.ipynb", {
+        "preset_name": "xquad", "data": "", "seeds": [0, 4], "device": "cuda", "runs": "published"})]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--seeds", "0", "7", "--device", "cuda"], "xquad/cuda: no ranks of X-X, seed 7, on xquad-r are published"),
+    ([], "results/xquad/cpu: no published ranks of preset 'xquad' measured on cpu; there are some measured on cuda")])
+def test_what_is_not_published_stops_before_any_work(monkeypatch, arguments, message):
+    monkeypatch.setattr(reproduce, "execute", lambda *_: pytest.fail("a notebook runs"))
+    with pytest.raises(SystemExit, match=message):
+        reproduce.main(["--published", "--preset", "xquad", *arguments])
+
+
+def test_published_or_evidence(capsys):
+    with pytest.raises(SystemExit):
+        reproduce.main(["--published", "--evidence"])
+    assert "not allowed with argument" in capsys.readouterr().err

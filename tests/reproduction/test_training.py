@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -19,7 +20,7 @@ from transformers import TrainerCallback
 from hybridlib import encoding
 from hybridlib.errors import RunError
 from hybridlib.training import freeze, selection_of
-from reproduction.run import sampler_of, training
+from reproduction.run import SettingsError, sampler_of, training
 from reproduction.run.folder import is_complete
 
 SCRIPT = """
@@ -306,3 +307,100 @@ def test_the_symmetric_loss_is_the_mean_of_both_directions(tiny_settings, comple
         known = (torch.nn.functional.cross_entropy(scores, right)
                  + torch.nn.functional.cross_entropy(scores.T, right)) / 2
         torch.testing.assert_close(loss([dict(side) for side in sides], None), known)
+
+
+def first_embeddings(settings, corpus):
+    """Of the first batch of a run before its first step: questions, passages, questions in the passage's language."""
+    model, _ = encoding.load(settings.encoder, settings.max_length)
+    batch = sampler_of(settings, [corpus]).batch(0)
+    texts = ([f"query: {corpus.pair(*pair[1:])['query']}" for pair in batch],
+             [f"passage: {corpus.pair(*pair[1:])['passage']}" for pair in batch],
+             [f"query: {corpus.pair(p.group, p.passage_language, p.passage_language)['query']}" for p in batch])
+    return [model.encode(side).astype(float) for side in texts]
+
+
+def log_softmax(scores):
+    return scores - np.log(np.exp(scores).sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("loss", ["lakda", "clear"])
+def test_the_first_loss_of_a_question_in_two_languages_by_hand(tmp_path, tiny_settings, complete_corpus, selection,
+                                                               loss):
+    settings = replace(tiny_settings, sampling="X-Y", alpha=0.0, loss=loss, steps=2, eval_steps=2, warmup_steps=0,
+                       encoder=without_dropout(tiny_settings.encoder, tmp_path / "encoder"))
+    losses = pd.read_csv(train(tmp_path / "run", settings, complete_corpus, selection) / "losses.csv")
+    queries, passages, parallel = first_embeddings(settings, complete_corpus)
+    if loss == "lakda":
+        p, q = log_softmax(parallel @ passages.T), log_softmax(queries @ passages.T)
+        expected = -0.5 * np.diag(log_softmax(queries @ passages.T / 0.05)).mean()
+        expected += 0.5 * (np.exp(p) * (p - q)).sum(1).mean()
+    else:
+        p, q = log_softmax(passages @ queries.T / 0.05), log_softmax(parallel @ passages.T / 0.05)
+        expected = -0.4 * np.diag(q).mean() - 0.4 * np.diag(p).mean() + 0.2 * (np.exp(p) * (p - q)).sum(1).mean()
+    assert losses["loss"][0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_first_losses_of_two_temperatures_by_hand(tmp_path, tiny_settings, complete_corpus, selection):
+    encoder = without_dropout(tiny_settings.encoder, tmp_path / "encoder")
+    for seed in range(20):
+        settings = replace(tiny_settings, temperature_crossing=0.5, steps=2, eval_steps=2, encoder=encoder, seed=seed,
+                           learning_rate=1e-12)
+        kinds = [sampler_of(settings, [complete_corpus]).composition(step)[2] for step in range(2)]
+        if kinds == ["X-X", "X-Y"]:
+            break
+    losses = pd.read_csv(train(tmp_path / "run", settings, complete_corpus, selection) / "losses.csv")["loss"]
+    model, _ = encoding.load(settings.encoder, settings.max_length)
+    for step, temperature in enumerate((0.05, 0.5)):
+        pairs = [complete_corpus.pair(*pair[1:]) for pair in sampler_of(settings, [complete_corpus]).batch(step)]
+        queries, passages = (model.encode([f"{side}: {pair[side]}" for pair in pairs]).astype(float)
+                             for side in ("query", "passage"))
+        expected = -np.diag(log_softmax(queries @ passages.T / temperature)).mean()
+        assert losses[step] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(("changes", "problem"), [
+    ({"loss": "lakda"}, "loss=lakda needs each question in two languages: sampling X-Y, .* .they are Hybrid and error"),
+    ({"loss": "clear", "sampling": "X-Y", "alpha": 0.0, "when_unable": "monolingual"}, "loss=clear needs each"),
+    ({"loss": "clear", "sampling": "X-Y", "alpha": 0.0, "hard_negatives": True}, "loss=clear takes none"),
+    ({"loss": "lakda", "sampling": "X-Y", "alpha": 0.0, "mini_batch_size": 2}, "mini_batch_size is 2, and loss=lakda"),
+    ({"temperature_crossing": 0.01, "sampling": "X-Y", "alpha": 0.0}, "temperature_crossing is 0.01: it belongs to"),
+    ({"temperature_crossing": 0.01, "loss": "symmetric"}, "this is symmetric under Hybrid"),
+    ({"temperature_crossing": 0.0}, "temperature_crossing is 0.0, expected a number from 0.001 to 10, or null"),
+])
+def test_a_loss_that_cannot_be_had_is_refused_by_name(tiny_settings, changes, problem):
+    with pytest.raises(SettingsError, match=problem):
+        replace(tiny_settings, **changes)
+
+
+@pytest.mark.parametrize("loss", ["lakda", "clear"])
+def test_two_questions_need_one_process_and_every_language(tiny_settings, make_corpus, loss):
+    settings = replace(tiny_settings, sampling="X-Y", alpha=0.0, loss=loss)
+    model, _ = encoding.load(settings.encoder)
+    corpus = make_corpus([group(i, ("de", "en"), ("de", "en", "ru") if i == 3 else ("de", "en")) for i in range(9)])
+    with pytest.raises(ValueError, match=f"loss={loss} runs in one process"):
+        training._loss_of(settings, model, [corpus], 2)
+    with pytest.raises(ValueError, match=f"loss={loss} needs the question in the passage's language: 'toy' lacks some "
+                                         "in ru; leave it out"):
+        training._loss_of(settings, model, [corpus], 1)
+    training._loss_of(replace(settings, languages=("de", "en")), model, [corpus], 1)
+
+
+def test_a_step_of_three_texts_is_counted_as_it_is_encoded(tiny_settings, complete_corpus):
+    plain = next(training.texts_of(tiny_settings, [complete_corpus]))
+    settings = replace(tiny_settings, sampling="X-Y", alpha=0.0, loss="clear", batch_size=5)
+    three = next(training.texts_of(settings, [complete_corpus]))
+    assert {name: len(texts) for name, texts in plain.items()} == {"query": 8, "passage": 8}
+    assert {name: len(texts) for name, texts in three.items()} == {"query": 5, "passage": 5, "parallel_query": 5}
+    for query, passage, parallel in zip(*three.values(), strict=True):
+        assert passage.split()[1:] == parallel.split()[1:] and query.split()[2] != passage.split()[2]
+
+
+def test_two_temperatures_and_two_questions_go_on_after_a_stop(tmp_path, tiny_settings, complete_corpus, selection):
+    for name, changes in (("crossing", {"temperature_crossing": 0.01}),
+                          ("clear", {"sampling": "X-Y", "alpha": 0.0, "loss": "clear"})):
+        settings = replace(tiny_settings, **changes)
+        whole = train(tmp_path / f"{name}-whole", settings, complete_corpus, selection)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / name, settings, complete_corpus, selection, callbacks=[Interrupt(6)])
+        resumed = train(tmp_path / name, settings, complete_corpus, selection)
+        pd.testing.assert_frame_equal(*(pd.read_csv(folder / "losses.csv") for folder in (whole, resumed)))

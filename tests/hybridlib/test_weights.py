@@ -1,0 +1,36 @@
+"""Weights between two models."""
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
+
+from hybridlib.training import average_weights
+
+
+def model(value, out=2):
+    dense = Dense(3, out, bias=True, activation_function=torch.nn.Identity())
+    with torch.no_grad():
+        dense.linear.weight.fill_(value)
+        dense.linear.bias.copy_(torch.arange(float(out)) * value)
+    return SentenceTransformer(modules=[dense], device="cpu")
+
+
+def test_a_share_of_the_way_from_the_start():
+    start, trained = model(1.0), model(5.0)
+    found = average_weights(trained, start, 0.25)
+    assert found is trained
+    assert found[0].linear.weight.tolist() == [[2.0] * 3] * 2 and found[0].linear.bias.tolist() == [0.0, 2.0]
+    assert start[0].linear.weight.unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0, 1.0), (1, 5.0)])
+def test_the_ends_are_the_two_models(share, expected):
+    assert average_weights(model(5.0), model(1.0), share)[0].linear.weight.unique().tolist() == [expected]
+
+
+def test_no_share_and_another_shape_are_refused():
+    with pytest.raises(ValueError, match="share is 1.5"):
+        average_weights(model(1.0), model(1.0), 1.5)
+    with pytest.raises(ValueError, match="0.linear.bias and 1 more differ"):
+        average_weights(model(1.0), model(1.0, out=4), 0.5)
