@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hybridlib.evaluation import HEADLINE, MEASURES, macro
-from reproduction.findings.cross import against
+from hybridlib.evaluation import HEADLINE, MEASURES, NO_SEED, differences, macro
 from reproduction.run import UNTRAINED
 from reproduction.run.settings import SettingsError, read_yaml
 
@@ -122,7 +121,7 @@ def judge(cells: pd.DataFrame, recipe: str, reference: str, rule: Mapping[str, A
         mean loss is no larger than the rule allows; ``seeds``, which holds where they are as many as it wants.
     """
     rows = []
-    found = against(cells[cells["system"].isin([recipe, reference])], reference, rule["better"])
+    found = _against(cells, [recipe], reference, rule["better"])
     for row in found.itertuples():
         measure = MEASURES[row.measure]
         of_benchmark = cells[cells["benchmark"] == row.benchmark]
@@ -159,14 +158,31 @@ def by_group(cells: pd.DataFrame, systems: Sequence[str], reference: str, groups
     Returns
     -------
     DataFrame
-        ``queries``, the group's name, and the columns of `reproduction.findings.cross.against` up to ``high``.
+        ``benchmark``, ``system``, ``reference``, ``seeds``, ``measure``, ``difference``, ``low``, ``high`` (95 % over
+        clusters and paired seeds) and ``queries``, the group's name.
     """
     parts = []
     for name, languages in groups.items():
-        some = cells[cells["system"].isin([*systems, reference]) & cells["query_language"].isin(list(languages))]
+        some = cells[cells["query_language"].isin(list(languages))]
         if len(some):
-            parts.append(against(some, reference, measures).drop(columns=["p", "holm"]).assign(queries=name))
+            parts.append(_against(some, systems, reference, measures).assign(queries=name))
     return pd.concat(parts, ignore_index=True)
+
+
+def _against(cells: pd.DataFrame, systems: Sequence[str], reference: str, measures: Sequence[str]) -> pd.DataFrame:
+    """Each system minus a reference on each benchmark, over the seeds that both have; one seed has no interval."""
+    rows = []
+    for (benchmark, system), _ in cells[cells["system"].isin(systems)].groupby(["benchmark", "system"], sort=False):
+        pair = cells[(cells["benchmark"] == benchmark) & cells["system"].isin([system, reference])]
+        seeds = [set(pair.loc[pair["system"] == name, "seed"]) - {NO_SEED} for name in (system, reference)]
+        common = set.intersection(*filter(None, seeds)) if any(seeds) else set()
+        pair = pair[pair["seed"].isin([*common, NO_SEED])]
+        found = differences(pair, system, reference, measures)
+        if len(common) == 1:
+            found[["low", "high"]] = np.nan
+        rows += [{"benchmark": benchmark, "system": system, "reference": reference, "seeds": len(common),
+                  "measure": name} | dict(row) for name, row in found.iterrows()]
+    return pd.DataFrame(rows)
 
 
 def misses(judged: pd.DataFrame) -> list[str]:
