@@ -36,9 +36,11 @@ html_title = "Which languages meet in a batch?"
 html_show_sourcelink = html_copy_source = False
 
 
-def without_folders(app, name, source):
-    """Links to folders of the repository, which have no page here, become plain text."""
+def follow_links(app, name, source):
+    """Links to folders, which have no page here, become text; headings of notebooks are named in small letters here."""
     here = Path(app.env.doc2path(name)).parent
+    if app.env.doc2path(name).endswith(".ipynb"):
+        source[0] = re.sub(r"\]\(([^)#:]*)(#[^)]+)\)", lambda link: f"]({link[1]}{link[2].lower()})", source[0])
     source[0] = re.sub(r"\[([^\]]+)\]\(([^)#:]+)\)",
                        lambda link: link[1] if (here / link[2]).is_dir() else link[0], source[0])
 
@@ -52,5 +54,5 @@ def open_at_the_index(app, failure):
 
 def setup(app):
     """Connect the above."""
-    app.connect("source-read", without_folders)
+    app.connect("source-read", follow_links)
     app.connect("build-finished", open_at_the_index)

@@ -60,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{record['recipe']}: " + ("enters" if not failed else f"does not enter: {', '.join(failed)}"))
         for name, tables in (("choices", choices), ("records", records), ("records_where", where)):
             if tables:
+                # Hybrid beside the untrained encoder comes once with each recipe.
+                table = pd.concat(tables, ignore_index=True).drop_duplicates()
                 with files.atomic(workspace.root / "results" / f"{name}.csv") as temporary:
-                    pd.concat(tables, ignore_index=True).to_csv(temporary, index=False, float_format="%.6g")
+                    table.to_csv(temporary, index=False, float_format="%.6g")
     return 0
 
 
