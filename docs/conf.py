@@ -38,11 +38,11 @@ html_show_sourcelink = html_copy_source = False
 
 def follow_links(app, name, source):
     """Links to folders, which have no page here, become text; headings of notebooks are named in small letters here."""
-    here = Path(app.env.doc2path(name)).parent
-    if app.env.doc2path(name).endswith(".ipynb"):
+    file = Path(app.env.doc2path(name))
+    if file.suffix == ".ipynb":
         source[0] = re.sub(r"\]\(([^)#:]*)(#[^)]+)\)", lambda link: f"]({link[1]}{link[2].lower()})", source[0])
     source[0] = re.sub(r"\[([^\]]+)\]\(([^)#:]+)\)",
-                       lambda link: link[1] if (here / link[2]).is_dir() else link[0], source[0])
+                       lambda link: link[1] if (file.parent / link[2]).is_dir() else link[0], source[0])
 
 
 def open_at_the_index(app, failure):
