@@ -2,9 +2,9 @@
 
     python -m reproduction.commands.tables --preset xquad
 
-Nothing is trained or encoded. Writes ``values.csv``, ``against.csv`` (every run that was measured with five seeds),
-``screened.csv`` (those with fewer), and the verdicts, ``claims.csv`` and ``claims_parts.csv``, beside the evidence,
-``results/<preset>/<device>/``.
+Nothing is trained or encoded. Writes ``values.csv``, ``against.csv`` (every run that was measured with as many seeds as
+any), ``screened.csv`` (those with fewer: leads, no results), and the verdicts, ``claims.csv`` and ``claims_parts.csv``,
+beside the evidence, ``results/<preset>/<device>/``.
 """
 
 import argparse
@@ -23,8 +23,6 @@ from reproduction.run import HYBRID, UNTRAINED
 from reproduction.run.settings import read_yaml
 from reproduction.workspace import Workspace
 
-SEEDS = 5  # under which a difference is a lead, and no result
-
 
 def tables(cells: pd.DataFrame, benchmarks: Sequence[str], languages: Sequence[str], claims_file: Path,
            ) -> dict[str, pd.DataFrame]:
@@ -40,8 +38,8 @@ def tables(cells: pd.DataFrame, benchmarks: Sequence[str], languages: Sequence[s
     claims_file : path
     """
     # What was trained with fewer seeds stands beside Hybrid of the same seeds, in a table of its own.
-    few = (cells["sampling"] != UNTRAINED.sampling) & (
-        cells.groupby(["benchmark", "system"])["seed"].transform("nunique") < SEEDS)
+    seeds = cells.groupby(["benchmark", "system"])["seed"].transform("nunique")
+    few = (cells["sampling"] != UNTRAINED.sampling) & (seeds < seeds.max())
     whole = cells[~few]
     screened = cells[few | ((cells["system"] == str(HYBRID)) & cells["benchmark"].isin(cells.loc[few, "benchmark"]))]
     every = {name: whole[(whole["benchmark"] == name) & (whole["block"] == "headline")] for name in benchmarks}
@@ -65,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         preset = read_yaml(workspace.configs / f"{chosen.preset}.yaml")
         made = tables(read_blocks(folder), [entry["name"] for entry in preset["data"]["benchmarks"]],
                       preset["languages"], workspace.configs / "evidence" / "claims.yaml")
-        for name, table in made.items():
+        for name, table in ((name, table) for name, table in made.items() if len(table)):
             with files.atomic(folder / f"{name}.csv") as temporary:
                 table.to_csv(temporary, index=False, float_format="%.6g")
             print(f"{name}: {len(table)} rows -> {folder / name}.csv")
