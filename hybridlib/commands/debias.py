@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hybridlib.debiasing import LanguageErasure
 
 FIT, HELD_OUT = 1000, 200  # documents a language, at most; held out is at most a fifth
+ENOUGH = 100  # documents a language, under which the map was seen to do harm (docs/use.md)
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -83,6 +84,9 @@ def run(chosen: argparse.Namespace) -> None:
     added = erasure.add_to(model)
     print(f"{source}: {len(erasure.languages)} languages ({', '.join(erasure.languages)}), fitted on {len(fitted)} "
           f"documents, looked at on {len(held_out)} others\n{_left(erasure, held_out, others)}")
+    counts = fitted["language"].value_counts(sort=False)
+    if few := counts.index[counts < ENOUGH].tolist():
+        print(f"fitted on fewer than {ENOUGH} documents in {', '.join(few)}: the map is rough, and may do harm")
     if test_set:
         (asked,), _ = encoding.encode_all(siblings, test_set.queries["text"].tolist(), prompts.query,
                                           description="queries", role="query")

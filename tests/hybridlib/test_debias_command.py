@@ -51,6 +51,7 @@ def test_the_model_and_the_map_agree_and_the_dial_is_the_librarys(folder, tiny_e
     assert cli.main(command(folder, tiny_encoder, "--strength", 0.75, *queries)) == 0
     printed = capsys.readouterr().out
     assert "3 languages (de, en, zh), fitted on 63 documents, looked at on 15 others" in printed
+    assert "fewer than 100 documents in de, en, zh: the map is rough" in printed
     erasure = LanguageErasure.load(folder / "out" / "erasure.safetensors")
     model, made = (SentenceTransformer(str(path), device="cpu") for path in (tiny_encoder, folder / "out"))
     texts = ["de 1 8", "zh 199"]
