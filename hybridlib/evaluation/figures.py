@@ -46,7 +46,7 @@ def head(figure: Figure, title: str, note: str = "") -> Figure:
         How many seeds, say, and what the bars are.
     """
     texts, above = [], 0.0
-    for text, size, weight, letter in ((note, 8.5, "normal", 0.56), (title, 11, "bold", 0.66)):
+    for text, size, weight, letter in ((note, 8.5, "normal", 0.56), (title, 11, "bold", 0.69)):
         # Letters are about so wide: a title must not reach over the figure's right edge.
         wide = int(figure.get_figwidth() * 72 / (letter * size))
         lines = textwrap.wrap(text, wide)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.backends.backend_pdf import PdfPages
 from PIL import Image
 
@@ -36,7 +36,8 @@ def samplers_of(workspace: Workspace) -> dict[str, LanguageBatchSampler]:
 def write(facts: Facts, samplers: Mapping[str, LanguageBatchSampler], root: Path) -> list[Path]:
     """Draw it all under a folder; returns the files."""
     summary, vector, image = (root / name for name in ("docs/summary.pdf", "figures/poster.pdf", "figures/poster.png"))
-    with rc_context(STYLE):
+    # From the defaults: a style that was set before must not show.
+    with style.context(["default", STYLE]):
         with files.atomic(summary) as temporary, PdfPages(temporary, metadata=ABOUT) as document:
             for page in pages(facts, samplers):
                 document.savefig(page)

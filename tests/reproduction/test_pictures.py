@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from hybridlib.evaluation import HEADLINE
-from hybridlib.evaluation.figures import COLOURS, head, top_shares
+from hybridlib.evaluation.figures import COLOURS, head, top_shares, use_style
 from reproduction.findings import evidence_figures, figures
 
 NAMES = [measure.name for measure in HEADLINE]
@@ -86,7 +86,9 @@ def test_twin_heat_maps_share_the_scale_that_they_are_given():
         assert axis.collections[0].get_clim() == (-3, 3)
 
 
-def test_a_long_title_is_wrapped_within_the_figure():
+@pytest.mark.parametrize("before", [plt.rcdefaults, use_style])
+def test_a_long_title_is_wrapped_within_the_figure(before):
+    before()
     figure, axis = plt.subplots(figsize=(6, 2))
     figure.tight_layout()
     bottom = axis.get_position().y0 * figure.get_figheight()

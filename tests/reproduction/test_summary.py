@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import ROOT
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
@@ -33,7 +33,7 @@ def samplers():
 
 @pytest.fixture(scope="module")
 def sheets(facts, samplers):
-    with rc_context(STYLE):
+    with style.context(["default", STYLE]):
         return [*pages(facts, samplers), poster(facts, samplers)]
 
 
