@@ -31,7 +31,7 @@ data: $(VENV)/.made  ## download and build what preset xquad reads, into DATA or
 
 reproduce: $(VENV)/.made  ## run the notebooks in order; prints the result table; PUBLISHED=1 from committed ranks, a minute
 	$(BIN)/python -m reproduction.commands.reproduce --preset $(PRESET) --data "$(DATA)" --seeds $(SEED) \
-		--device $(DEVICE) $(if $(PUBLISHED),--published)
+		--device $(DEVICE) $(if $(filter 1,$(PUBLISHED)),--published)
 
 evidence: $(VENV)/.made  ## measure the sweeps 08 to 11 and 14: hours, resumable; FRACTION=0.5 for a part, BUDGET=10m for what fits
 ifneq ($(BUDGET),)

@@ -34,7 +34,10 @@ def average_weights(model: SentenceTransformer, start: SentenceTransformer, shar
     if differ:
         raise ValueError(f"the two models are not of one shape: {differ[0]} and {len(differ) - 1} more differ")
     with torch.no_grad():
+        moved = set()
         for name, weights in after.items():
-            if weights.is_floating_point():
+            # Weights that are tied stand there under two names.
+            if weights.is_floating_point() and weights.data_ptr() not in moved:
+                moved.add(weights.data_ptr())
                 weights.lerp_(before[name].to(weights), 1 - share)
     return model

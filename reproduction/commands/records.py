@@ -17,10 +17,10 @@ import pandas as pd
 from hybridlib import files
 from hybridlib.errors import one_line_errors
 from hybridlib.languages import SCRIPTS
-from reproduction.findings.records import by_group, choose, gains, half, judge, misses, read_records
+from reproduction.findings.records import by_group, choose, dearer, gains, half, judge, misses, read_records
 from reproduction.run import UNTRAINED
 from reproduction.run.evidence import read_cells
-from reproduction.run.settings import read_yaml
+from reproduction.run.settings import SettingsError, read_yaml
 from reproduction.workspace import Workspace
 
 
@@ -32,6 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workspace = Workspace()
         found = read_records(workspace.configs / "evidence" / "records.yaml")
         rule, reference = found["rule"], found["reference"]
+
+        for row in (*found["choices"], *found["records"]):
+            settings = read_yaml(workspace.configs / f"{row['evidence'][0].split('/')[0]}.yaml")
+            for recipe in row.get("candidates", [row.get("recipe")]):
+                if more := dearer(recipe, settings):
+                    raise SettingsError(f"{recipe}: has more than {reference} of {', '.join(more)}")
 
         def cells_of(row: dict, benchmarks: list[str]) -> pd.DataFrame:
             every = pd.concat([read_cells(workspace.root / "results" / place) for place in row["evidence"]])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hybridlib.evaluation import HEADLINE, MEASURES, NO_SEED, differences, macro
-from reproduction.run import UNTRAINED
+from reproduction.run import UNTRAINED, System
 from reproduction.run.settings import SettingsError, read_yaml
 
 MONOLINGUAL = "monolingual AP"
@@ -38,6 +38,19 @@ def read_records(file: str | Path) -> dict[str, Any]:
     if unknown:
         raise SettingsError(f"{file}: rule: no measure {', '.join(unknown)}")
     return found
+
+
+def dearer(recipe: str, settings: Mapping[str, Any]) -> list[str]:
+    """In what a recipe costs more than the settings of a preset: steps, batch or trained layers; empty if in nothing.
+
+    >>> dearer("X-Y steps=50 trainable_layers=null + erasure-corpus", {"steps": 150, "trainable_layers": 6})
+    ['trainable_layers']
+    """
+    def much(value: Any) -> float:
+        return np.inf if value is None else value  # all layers
+    changes = dict(System.parse(recipe).changes)
+    return [name for name in ("steps", "batch_size", "trainable_layers")
+            if name in changes and much(changes[name]) > much(settings[name])]
 
 
 def half(cells: pd.DataFrame, which: str) -> pd.DataFrame:
@@ -120,7 +133,13 @@ def judge(cells: pd.DataFrame, recipe: str, reference: str, rule: Mapping[str, A
         rows more per benchmark: ``within``, monolingual AP beside that of the untrained encoder, which holds where the
         mean loss is no larger than the rule allows; ``seeds``, which holds where they are as many as it wants.
     """
-    rows = []
+    if missing := {recipe, reference, str(UNTRAINED)} - {*cells["system"]}:
+        raise SettingsError(f"{recipe}: the evidence has no {', '.join(sorted(missing))}")
+    rows, common = [], {NO_SEED}
+    of_both = [set(cells.loc[cells["system"] == name, "seed"]) - {NO_SEED} for name in (recipe, reference)]
+    if trained := [*filter(None, of_both)]:
+        common |= set.intersection(*trained)
+    cells = cells[cells["seed"].isin(common)]
     found = _against(cells, [recipe], reference, rule["better"])
     for row in found.itertuples():
         measure = MEASURES[row.measure]

@@ -238,7 +238,8 @@ def read_test_set(folder: str | Path, name: str) -> TestSet:
     file = Path(folder) / f"{name}.keys.parquet"
     keys, facts = pd.read_parquet(file), facts_of(file)[0]
     if "candidates" not in facts:
-        raise ValueError(f"{file}: says nothing of how many candidates each language has; keep the ranks anew")
+        raise ValueError(f"{file}: says nothing of how many candidates each language has: remove it, and the"
+                         " evidence beside it, and measure again")
     languages = tuple(keys["language"].unique())  # each query has a row or more for every language, in their order
     sizes = np.array([facts["candidates"][language] for language in languages])
     asked = ["question", "query_language"]

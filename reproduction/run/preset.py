@@ -199,8 +199,8 @@ class Preset:
     def settings(self, system: System, seed: int) -> TrainingSettings:
         """Everything that is chosen for a run of a trained system.
 
-        Beside the settings of the preset's file a system may change ``groups``, ``sets``, ``loss`` and
-        ``mini_batch_size``: see `TrainingSettings`.
+        Beside the settings of the preset's file a system may change those of `reproduction.run.settings.OPTIONAL`: see
+        `TrainingSettings`.
 
         Raises
         ------

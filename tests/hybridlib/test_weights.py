@@ -34,3 +34,12 @@ def test_no_share_and_another_shape_are_refused():
         average_weights(model(1.0), model(1.0), 1.5)
     with pytest.raises(ValueError, match="0.linear.bias and 1 more differ"):
         average_weights(model(1.0), model(1.0, out=4), 0.5)
+
+
+def test_tied_weights_move_once():
+    tied = [SentenceTransformer(modules=[one[0], Dense(3, 3, bias=False)], device="cpu")
+            for one in (model(1.0, out=3), model(5.0, out=3))]
+    for one in tied:
+        one[1].linear.weight = one[0].linear.weight
+    found = average_weights(tied[1], tied[0], 0.25)
+    assert found[0].linear.weight.unique().tolist() == [2.0]

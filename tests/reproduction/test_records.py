@@ -104,3 +104,14 @@ def test_a_group_of_languages_is_the_differences_over_their_queries():
     of_first = found[found["measure"] == NUMBERS[0]].set_index("queries")["difference"]
     assert of_first.to_dict() == {"german": pytest.approx(0.037), "english": pytest.approx(0.14)}
     assert len(found) == 2 * len(NUMBERS)
+
+
+def test_values_are_of_the_seeds_that_both_have():
+    every = pd.concat([cells({"Hybrid": (0.76, 0.66, 0.50, 400.0)}, seeds=(0, 1)),
+                       cells({"Hybrid": (0.90, 0.90, 0.90, 100.0)}, seeds=(2,)),
+                       cells({"good": FOUR["good"]}, seeds=(0, 1)), cells({"untrained": FOUR["untrained"]})])
+    judged = records.judge(every, "good", "Hybrid", RULE).set_index("measure")
+    assert judged.loc[NUMBERS, "reference"].tolist() == pytest.approx([0.76, 0.66, 0.50, 400.0])
+    assert (judged["value"] - judged["reference"]).tolist() == pytest.approx(judged["difference"].tolist())
+    with pytest.raises(SettingsError, match="the evidence has no absent"):
+        records.judge(every, "absent", "Hybrid", RULE)
