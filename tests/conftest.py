@@ -1,6 +1,7 @@
 """Small data and models that the tests share. Nothing here needs a hub."""
 
 import json
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,17 @@ def unit_vectors():
         vectors = rng.standard_normal((count, width))
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     return make
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Every attempt to open a connection fails the test, a caught one too."""
+    attempts = []
+
+    def refuse(*args, **kwargs):
+        attempts.append(args)
+        raise OSError("the test is offline")
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+    assert not attempts

@@ -19,6 +19,7 @@ import argparse
 import copy
 import statistics
 import time
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ import torch
 from hybridlib import encoding, files
 from hybridlib.training import freeze
 from reproduction.run import HYBRID, Store
+from reproduction.run.training import texts_of
 
 WAYS = ("as trained", "no dropout below", "states stored")
 SKIPPED = 1  # steps that warm up
@@ -40,12 +42,10 @@ class Given(torch.nn.Module):
 
 
 def batches_of(preset, steps):
-    """The pairs of the first steps of a run, as texts with their prompts: ``[(queries, passages), …]``."""
-    sampler = preset.sampler(HYBRID, 0)
-    pairs = [[sampler.corpora[p.corpus].pair(*p[1:]) for p in sampler.batch(step)] for step in range(steps)]
-    prompts = encoding.E5_PROMPTS
-    return [([prompts.query + pair["query"] for pair in batch], [prompts.passage + pair["passage"] for pair in batch])
-            for batch in pairs]
+    """The texts of the first steps of a run with their prompts: ``[(queries, passages), …]``."""
+    settings, prompts = preset.settings(HYBRID, 0), encoding.E5_PROMPTS
+    return [([prompts.query + text for text in batch["query"]], [prompts.passage + text for text in batch["passage"]])
+            for batch in islice(texts_of(settings, preset.sets_of(settings)), steps)]
 
 
 def run(way, batches, settings, bf16):

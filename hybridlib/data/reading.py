@@ -71,6 +71,15 @@ def named(value: Any) -> str:
     return _JSON_NAMES.get(type(value), f"a {type(value).__name__}")
 
 
+def field(record: Any, name: str, kind: type, where: str) -> Any:
+    """A field of a record of a released JSON file; `CorpusError`, with the place, unless it is of that kind."""
+    found = record.get(name) if isinstance(record, dict) else None
+    if not isinstance(found, kind):
+        raise CorpusError([f"{where}: field {name!r} is {named(found)}, expected {named(kind())}; the layout is not "
+                           "the released one"])
+    return found
+
+
 def read_text(path: str | Path) -> Iterator[tuple[int, str | None, str | None]]:
     """Yield (line number, line, problem) for each line of a file in UTF-8; one of the last two is None.
 

@@ -133,6 +133,28 @@ class TestSet:
         start, stop = np.searchsorted(self.relevant["query"].to_numpy(), [query, query + 1])
         return self.relevant["candidate"].to_numpy()[start:stop]
 
+    def only(self, languages: Sequence[str]) -> "TestSet":
+        """The queries and candidates that are in some of the languages; queries without an answer there go.
+
+        Raises
+        ------
+        ValueError
+            If there is no such language, or nothing is left.
+        """
+        if unknown := [x for x in languages if x not in self.languages]:
+            raise ValueError(f"test set {self.name!r} has nothing in {', '.join(map(repr, unknown))}; its languages "
+                             f"are {', '.join(self.languages)}")
+        kept = self.candidates["language"].isin(languages).to_numpy()
+        asked = self.queries["language"].isin(languages).to_numpy()
+        pairs = self.relevant[asked[self.relevant["query"]] & kept[self.relevant["candidate"]]]
+        answered = np.unique(pairs["query"])
+        pairs = pairs.assign(query=np.searchsorted(answered, pairs["query"]),
+                             candidate=np.cumsum(kept)[pairs["candidate"]] - 1)
+        return TestSet(self.name, tuple(x for x in self.languages if x in languages),
+                       self.queries.iloc[answered].reset_index(drop=True),
+                       self.candidates[kept].reset_index(drop=True), pairs.reset_index(drop=True),
+                       int(asked.sum()) - len(answered))
+
     @classmethod
     def from_parallel(cls, name: str, languages: Sequence[str], queries: Iterable[tuple],
                       candidates: Iterable[tuple]) -> "TestSet":

@@ -198,3 +198,36 @@ class EnglishRankingDistillation(torch.nn.Module):
         with torch.no_grad():
             target = self._log_distribution(self._teacher[0], *columns[2:]).exp()
         return functional.cross_entropy(self._log_distribution(self.model, *columns[:2]), target)
+
+
+class EnglishEmbeddingDistillation(torch.nn.Module):
+    """The student should place each text where a teacher places its English translation.
+
+    Multilingual knowledge distillation (Reimers & Gurevych 2020, arXiv 2004.09813): the squared distance between the
+    student's embedding of a text, in the language that the batch has, and the teacher's of the same text in English,
+    here of length one both, as they are compared; the mean over a batch's questions and passages. A batch has the
+    four columns of `EnglishRankingDistillation`. There the student learns English texts beside the translations; here
+    they are those of the batch's languages that are English.
+
+    Parameters
+    ----------
+    model, teacher : SentenceTransformer
+        The teacher is not trained.
+    """
+
+    needs = "english"
+
+    def __init__(self, model: SentenceTransformer, teacher: SentenceTransformer):
+        super().__init__()
+        self.model = model
+        # In a list, so that it is neither trained nor saved with the student.
+        self._teacher = [teacher.eval().requires_grad_(False)]
+
+    def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
+                ) -> torch.Tensor:
+        """The loss of a batch: a scalar."""
+        columns = list(sentence_features)
+        with torch.no_grad():
+            targets = _embeddings(self._teacher[0], columns[2:])
+        texts = _embeddings(self.model, columns[:2])
+        return (torch.cat(texts) - torch.cat(targets)).square().sum(1).mean()

@@ -19,6 +19,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -170,8 +171,8 @@ def score(run: Run, tasks: Sequence["AbsTaskRetrieval"], device: str = "cpu", ca
     device : str
     cache : path, optional
         Where mteb keeps what it has scored, so that an interrupted call is gone on with: in a folder of this model's
-        own, named by its weights. mteb's cache calls all local models by one name, and would give a second one the
-        first one's scores.
+        own, named by its weights and by where the tasks' data are from. mteb's cache calls all local models by one
+        name, and would give a second one the first one's scores.
 
     Returns
     -------
@@ -180,17 +181,20 @@ def score(run: Run, tasks: Sequence["AbsTaskRetrieval"], device: str = "cpu", ca
     """
     import mteb
     from mteb.cache import ResultCache
-    from mteb.models import SentenceTransformerEncoderWrapper
+    from mteb.models import CachedEmbeddingWrapper, SentenceTransformerEncoderWrapper
 
     model, _ = load(run.place)
     prompts = Prompts.of(model)
     model.prompts = {"query": prompts.query, "document": prompts.passage}
     kept = None
     if cache is not None:
-        known = files.fingerprint(run.place) if Path(run.place).is_dir() else files.key({"name": run.place})
-        kept = ResultCache(cache / known[:16])
-    results = mteb.evaluate(SentenceTransformerEncoderWrapper(model.to(device)), tasks, cache=kept, co2_tracker=False,
-                            encode_kwargs={"batch_size": 64})
+        known = {"model": files.fingerprint(run.place) if Path(run.place).is_dir() else run.place,
+                 "data": [str(task.metadata.dataset["path"]) for task in tasks]}
+        kept = ResultCache(cache / files.key(known)[:16])
+    # The subsets of a task share texts: each is encoded once.
+    with TemporaryDirectory() as embeddings:
+        results = mteb.evaluate(CachedEmbeddingWrapper(SentenceTransformerEncoderWrapper(model.to(device)), embeddings),
+                                tasks, cache=kept, co2_tracker=False, encode_kwargs={"batch_size": 64})
     of = {result.task_name: result.scores for result in results}
     # What was scored before may hold more subsets than are asked for now.
     return pd.DataFrame([
@@ -218,16 +222,16 @@ def over_runs(scores: pd.DataFrame) -> pd.DataFrame:
         the last two are missing with one run, which says nothing of how runs vary.
     """
     by = ["task", "measure", "split"]
+    subsets = scores.groupby(["task", "system", "seed"])["subset"].agg(frozenset)
+    if uneven := [name for name, found in subsets.groupby("task") if len({*found}) > 1]:
+        raise ValueError(f"{', '.join(uneven)}: the runs have not the same subsets; their means are not compared")
     several = scores.groupby(by)["subset"].transform("nunique") > 1
     means = scores[several].groupby([*by, "system", "seed"], sort=False, as_index=False)["score"].mean()
     every = pd.concat([means.assign(subset="mean", languages=""), scores], ignore_index=True)
-    rows = []
-    for name, found in every.groupby([*by, "subset", "languages", "system"], sort=False):
-        values = found["score"].to_numpy(float)
-        half = (stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1
-                else np.nan)
-        rows.append([*name, len(values), values.mean(), values.mean() - half, values.mean() + half])
-    table = pd.DataFrame(rows, columns=[*by, "subset", "languages", "system", "runs", "score", "low", "high"])
+    table = every.groupby([*by, "subset", "languages", "system"], sort=False)["score"].agg(
+        runs="size", score="mean", error="sem").reset_index()
+    half = stats.t.ppf(0.975, table["runs"] - 1) * table.pop("error")  # of one run neither is a number
+    table = table.assign(low=table["score"] - half, high=table["score"] + half)
     # The tasks in the order that they were asked for, the mean of each first.
     order = {task: place for place, task in enumerate(scores["task"].unique())}
     return table.sort_values("task", key=lambda tasks: tasks.map(order), kind="stable", ignore_index=True)

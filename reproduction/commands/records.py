@@ -11,6 +11,7 @@ and of the reference, ``make evidence BUDGET=…``, ``make publish``, a row unde
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 import pandas as pd
 
@@ -39,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if more := dearer(recipe, settings):
                     raise SettingsError(f"{recipe}: has more than {reference} of {', '.join(more)}")
 
+        read = cache(lambda place: read_cells(workspace.root / "results" / place))
+
         def cells_of(row: dict, benchmarks: list[str]) -> pd.DataFrame:
-            every = pd.concat([read_cells(workspace.root / "results" / place) for place in row["evidence"]])
+            every = pd.concat(map(read, row["evidence"]))
             return every[every["benchmark"].isin(benchmarks)]
 
         choices = []

@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parameters = {"preset_name": chosen.preset, "data": data, "seeds": chosen.seeds,
                   "device": chosen.device} | ({"runs": "published"} if chosen.published else {})
     if chosen.published:  # what they are made of, in place of run folders
-        key = files.key({file.name: files.sha256(file) for file in sorted(store.preset.folder.rglob("*.parquet"))})
+        key = files.key({block.name: files.fingerprint(block) for block in store.preset.blocks})
     for path in notebooks("evidence" if chosen.evidence else "published" if chosen.published else "walk"):
         sweep = {"fraction": chosen.fraction} if int(path.name[:2]) >= 8 else {}
         key = source_key(path, parameters | sweep, key)

@@ -9,9 +9,7 @@ from matplotlib.lines import Line2D
 
 from hybridlib.evaluation import MEASURES
 from hybridlib.evaluation.figures import INK, head
-from reproduction.findings.figures import colour
-
-MARKERS = {"X-X": "s", "X-Y": "o", "Hybrid": "^", "X-X mixed": "D"}
+from reproduction.findings.figures import MARKERS, colour
 
 
 def effects(table: pd.DataFrame, names: Mapping[str, str], measures: Sequence[str], title: str,

@@ -183,8 +183,9 @@ def with_tokens(facts: pd.DataFrame, test_sets: Iterable[TestSet], tokenizer: "P
             ids = tokenizer(texts.tolist(), add_special_tokens=False)["input_ids"]
             unknown = sum(one.count(tokenizer.unk_token_id) for one in ids)
             counted[language] = sum(map(len, ids)), texts.str.split().str.len().sum(), unknown
+        parallel = is_parallel(test_set)
         for language, (tokens, words, unknown) in counted.items():
-            english = tokens / counted["en"][0] if is_parallel(test_set) else np.nan
+            english = tokens / counted["en"][0] if parallel else np.nan
             measured.append({"test_set": test_set.name, "language": language, "tokens_per_word": tokens / words,
                              "tokens_against_english": english, "unknown": unknown / tokens})
     new = pd.DataFrame(measured)

@@ -273,18 +273,19 @@ class Explorer(widgets.VBox):
             queries, candidates = self._embeddings[system.base]
             asked = self._encode(system.base, query) if isinstance(query, str) else queries[query]
             if system.remedy:
-                erasure = self._erasure(system)
-                asked, candidates = erasure.transform(asked[None])[0], erasure.transform(candidates)
+                erasure, candidates = self._erasure(system)
+                asked = erasure.transform(asked[None])[0]
             lists[system] = search(asked, candidates, self.test_set, None if isinstance(query, str) else query)
         return lists
 
-    def _erasure(self, system: System) -> LanguageErasure:
-        """The remedy of a system, fitted on its candidates when it is first needed."""
+    def _erasure(self, system: System) -> tuple[LanguageErasure, np.ndarray]:
+        """The remedy of a system, fitted on its candidates when it is first needed, and they as it leaves them."""
         if system.remedy != REMEDY:
             raise ValueError(f"{system}: the remedy that can be explored is {REMEDY}")
         if system not in self._erasures:
-            self._erasures[system] = LanguageErasure.fit(
-                self._embeddings[system.base][1], self.test_set.candidates["language"].to_numpy())
+            candidates = self._embeddings[system.base][1]
+            erasure = LanguageErasure.fit(candidates, self.test_set.candidates["language"].to_numpy())
+            self._erasures[system] = erasure, erasure.transform(candidates)
         return self._erasures[system]
 
     def compare(self, query: int | str, systems: Sequence[System] = (XX, HYBRID)) -> str:

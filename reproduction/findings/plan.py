@@ -163,10 +163,17 @@ def spend(store: Store, items: Sequence[Item], seconds: float, *, discard: bool 
                 store.train(item.system, item.seed)
             keep(folder_of(store, item), store, item.system, item.seed, item.test_sets, item.remedies, item.ranks)
             tell(f"{item}: {clock() - begun:.0f} s (at {clock() - started:.0f} of {seconds:.0f} s)")
-        if discard and item.system.is_trained and all(
-                _is_kept(store, other) for other in items if (other.system, other.seed) == (item.system, item.seed)):
-            shutil.rmtree(store.run_folder(item.system, item.seed), ignore_errors=True)
+        # With what a share was made of, and every other share of it.
+        alike = [other for other in items if _whole(other) == _whole(item)]
+        if discard and item.system.is_trained and all(_is_kept(store, other) for other in alike):
+            for run in {_whole(item), *((other.system, other.seed) for other in alike)}:
+                shutil.rmtree(store.run_folder(*run), ignore_errors=True)
     return left
+
+
+def _whole(item: Item) -> tuple[System, int]:
+    """The run that is trained for an item: of a share of the weights, that which it is made of."""
+    return item.system.without("trained_share"), item.seed
 
 
 def cost(store: Store, item: Item) -> float:
@@ -174,7 +181,7 @@ def cost(store: Store, item: Item) -> float:
     found = sorted((store.folder / "evidence" / store.workspace.device).glob("*/*.cells.parquet"))
     every = [facts | {"block": file.parent.name} for file in found for facts in facts_of(file)]
     training = 0.0
-    if item.system.is_trained and not store.is_trained(item.system, item.seed):
+    if item.system.is_trained and not any(store.is_trained(*run) for run in (_whole(item), (item.system, item.seed))):
         pace = [facts["training seconds"] / facts["steps"] for facts in every if facts["steps"]]
         training = store.preset.settings(item.system, item.seed).steps * fmean(pace) if pace else 0.0
     evaluation = [facts["measuring seconds"] for facts in every if facts["block"] == item.block

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from hybridlib.evaluation import HEADLINE, MEASURES
+from reproduction.published import PAPER_NAMES
 from reproduction.run.settings import read_yaml
 from reproduction.workspace import Workspace
 
-NAMES = {"xquad-r": "XQuAD-R", "mlqa-r": "MLQA-R"}
 SAMPLINGS = ("X-X", "X-Y", "Hybrid")
 MAP = "untrained + erasure-corpus"
 CALLED = {MAP: "the map"}
@@ -46,18 +46,18 @@ class Facts:
     steps: int
 
     @classmethod
-    def read(cls, workspace: Workspace, device: str = "cuda") -> "Facts":
-        """From ``results/xquad``, ``data/paper`` and ``configs/xquad.yaml``."""
+    def read(cls, workspace: Workspace) -> "Facts":
+        """From ``results/xquad``, what was measured on a GPU, ``data/paper`` and ``configs/xquad.yaml``."""
         folder = workspace.results("xquad")
         return cls(*(pd.read_csv(file, keep_default_na=False) for file in (
-            folder / device / "values.csv", folder / device / "against.csv", folder / device / "claims.csv",
+            folder / "cuda" / "values.csv", folder / "cuda" / "against.csv", folder / "cuda" / "claims.csv",
             folder / "erasure.csv", workspace.root / "data" / "paper" / "evaluation_data.csv")),
                    read_yaml(workspace.configs / "xquad.yaml")["steps"])
 
     @property
     def seeds(self) -> int:
         """Of each sampling."""
-        return int(self.values["seeds"].max())
+        return int(self.values.loc[self.values["system"] == "X-X", "seeds"].max())
 
     def value(self, system: str, measure: str, benchmark: str = "xquad-r") -> Estimate:
         """A mean with its interval."""
@@ -75,7 +75,7 @@ class Facts:
 
     def size(self, benchmark: str) -> tuple[int, int, int]:
         """Languages, queries and candidates."""
-        table = self.sizes[self.sizes["dataset"] == NAMES[benchmark]]
+        table = self.sizes[self.sizes["dataset"] == PAPER_NAMES[benchmark]]
         return len(table), int(table["queries"].sum()), int(table["candidates"].sum())
 
     def strength(self, fit: str, column: str) -> float:
@@ -129,10 +129,10 @@ def findings(facts: Facts) -> list[str]:
     """What was found, a sentence or two each, built from the numbers."""
     spread = max(max(means) - min(means) for means in (
         [facts.value(system, measure, benchmark)[0] for system in SAMPLINGS]
-        for benchmark in NAMES for measure in (MONOLINGUAL, CROSSLINGUAL)))
+        for benchmark in PAPER_NAMES for measure in (MONOLINGUAL, CROSSLINGUAL)))
     first = {system: number(FIRST, facts.value(system, FIRST)[0]) for system in ("untrained", *SAMPLINGS, MAP)}
     lifted = [" to ".join(number(POOL, facts.value(system, POOL, benchmark)[0]) for system in ("untrained", MAP))
-              for benchmark in NAMES]
+              for benchmark in PAPER_NAMES]
     verdicts = facts.verdicts["verdict"].value_counts()
     shown = facts.verdicts.loc[facts.verdicts["verdict"] == "reproduced", "text"]
     return [

@@ -25,7 +25,6 @@ from reproduction.findings.summary import (
     LIMITS,
     MAP,
     MONOLINGUAL,
-    NAMES,
     POOL,
     QUESTION,
     SAMPLINGS,
@@ -39,6 +38,7 @@ from reproduction.findings.summary import (
     side,
     situations,
 )
+from reproduction.published import PAPER_NAMES
 
 # The letters come with matplotlib, so that they are the same everywhere.
 STYLE = {"font.family": "DejaVu Sans", "pdf.fonttype": 42, "savefig.bbox": "standard", "axes.spines.top": False,
@@ -158,7 +158,7 @@ def draw_table(page: Page, facts: Facts, benchmark: str) -> None:
     """The paper's four numbers and what is first, with intervals; a difference whose interval excludes zero is bold."""
     languages, queries, candidates = facts.size(benchmark)
     page.y -= 5 / 72
-    page.text(f"{NAMES[benchmark]}: {queries:,} questions in {languages} languages, {candidates:,} sentences", 9,
+    page.text(f"{PAPER_NAMES[benchmark]}: {queries:,} questions in {languages} languages, {candidates:,} sentences", 9,
               "bold", after=1)
     rows = [(system, "", lambda measure, system=system: facts.value(system, measure, benchmark))
             for system in ("untrained", MAP, *SAMPLINGS)]
@@ -279,7 +279,7 @@ def define(page: Page, _: Facts) -> None:
 
 def tables(page: Page, facts: Facts) -> None:
     """Of both benchmarks."""
-    for benchmark in NAMES:
+    for benchmark in PAPER_NAMES:
         draw_table(page, facts, benchmark)
     page.text(BOLD, 7.5, after=2)
 

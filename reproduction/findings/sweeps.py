@@ -79,20 +79,33 @@ def cost(store: Store, systems: Sequence[System], seeds: Sequence[int]) -> tuple
     missing = [run for run in runs_of(systems, seeds) if not store.is_trained(*run)]
     done = list(store.folder.glob("*-s*/manifest.json"))
     each = [m["seconds"] / m["steps_run"] for m in (json.loads(file.read_text("utf-8")) for file in done)]
-    steps = sum(store.preset.settings(*run).steps for run in missing)
+    # A share of the weights is made of the whole run, which is trained once for all of them.
+    whole = {(system.without("trained_share"), seed) for system, seed in missing}
+    steps = sum(store.preset.settings(*run).steps for run in whole if not store.is_trained(*run))
     pace, size = (fmean(each), fmean(files.size(file.parent) for file in done)) if done else (math.nan, math.nan)
     return len(missing), steps * pace / 60, len(missing) * size / 1e9
 
 
-def encoded(store: Store, systems: Sequence[System], seed: int = 0) -> pd.DataFrame:
-    """What a training step encodes, in the mean over the steps of a run.
+def told_cost(store: Store, names: Sequence[str], seeds: Sequence[int], fraction: float) -> str:
+    """What sweeps have and what is not trained here, a line each; with a fraction also what that takes (see `cost`)."""
+    lines = []
+    for name in names:
+        systems = systems_of(store, name, fraction or 1)
+        missing, minutes, size = cost(store, systems, seeds)
+        lines.append(f"{name}: {len(systems)} systems, {missing} runs of them not trained here")
+        if fraction:
+            lines.append(f"about {minutes:.0f} minutes of training on this machine, {size:.1f} GB of disk")
+    return "\n".join(lines)
+
+
+def encoded(store: Store, systems: Sequence[System]) -> pd.DataFrame:
+    """What a training step encodes, in the mean over the steps of a run of seed 0.
 
     Parameters
     ----------
     store : Store
     systems : list of System
         Trained ones, of the preset's encoder.
-    seed : int
 
     Returns
     -------
@@ -102,7 +115,7 @@ def encoded(store: Store, systems: Sequence[System], seed: int = 0) -> pd.DataFr
     model, _ = encoding.load(store.preset.config["encoder"], store.preset.config["max_length"])
     prompts, rows = encoding.Prompts.of(model, otherwise=encoding.E5_PROMPTS), {}
     for system in systems:
-        settings = store.preset.settings(system, seed)
+        settings = store.preset.settings(system, 0)
         texts, tokens = 0, 0
         for batch in texts_of(settings, store.preset.sets_of(settings)):
             for column, found in batch.items():

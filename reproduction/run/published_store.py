@@ -97,14 +97,10 @@ class PublishedStore(Store):
         """A test set by its name, without its texts."""
         return self.test_sets[name] if name in self.test_sets else self.preset.published_test_set(name)
 
-    def _needed_for(self, test_set: str) -> list[str] | None:
-        return [test_set]
-
     def _ranks(self, system: System, seed: int, test_set: str) -> tuple[Path | None, str]:
         """The file with the ranks of a run with exactly these settings, or None and why not."""
         end = f".{test_set}{_RANKS}"
-        there = [file for block in self.preset.blocks for file in sorted(block.glob(f"*{_RANKS}"))
-                 if file.name.endswith(end)]
+        there = [file for block in self.preset.blocks for file in sorted(block.glob(f"*{end}"))]
         if not there:
             self.preset.published_test_set(test_set)
         own = [file for file in there if file.name == f"{self.run_folder(system, seed).name}{end}"]

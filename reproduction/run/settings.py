@@ -91,7 +91,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup_steps": _whole(0), "max_length": _whole(1), "trainable_layers": _maybe(_whole(1)),
     "eval_steps": _whole(1), "patience": _whole(1), "precision": _one_of("auto", "bf16", "fp32"),
     "groups": _maybe(_whole(1)), "sets": _maybe(_names(lambda x: isinstance(x, str), "a list of different set names")),
-    "loss": _maybe(_one_of("info_nce", "symmetric", "distillation", "lakda", "clear")),
+    "loss": _maybe(_one_of("info_nce", "symmetric", "distillation", "embedding_distillation", "lakda",
+                          "clear")),
     "mini_batch_size": _maybe(_whole(1)), "trained_share": _maybe(_number(0, 1, above=True)),
     "temperature_crossing": _maybe(_number(0.001, 10)),
 }
@@ -126,9 +127,10 @@ class TrainingSettings:
         So many training groups, drawn once.
     sets : tuple of str or None
         Only those training sets.
-    loss : {"info_nce", "symmetric", "distillation", "lakda", "clear"} or None
+    loss : {"info_nce", "symmetric", "distillation", "embedding_distillation", "lakda", "clear"} or None
         None is InfoNCE; symmetric is the mean of it and of that of passages which look for their question; distillation
-        is `hybridlib.training.EnglishRankingDistillation`, lakda `hybridlib.training.LaKDA`, clear
+        is `hybridlib.training.EnglishRankingDistillation`, embedding_distillation
+        `hybridlib.training.EnglishEmbeddingDistillation`, lakda `hybridlib.training.LaKDA`, clear
         `hybridlib.training.CLEAR`.
     trained_share : float or None
         The weights that are kept: so much of the trained ones, the rest of those that training started from (WiSE-FT,

@@ -90,10 +90,6 @@ class Store:
                              f"{', '.join([*self.test_sets, *self.preset.further])}")
         return self.test_sets[name]
 
-    def _needed_for(self, test_set: str) -> list[str] | None:
-        """What to evaluate for a test set's sake: a further one alone, a benchmark with the others."""
-        return [test_set] if test_set in self.preset.further else None
-
     def run_folder(self, system: System, seed: int = NO_SEED) -> Path:
         """Where a run lies, finished or not."""
         name = f"{system.base}-s{seed}" if system.is_trained else str(system.base)
@@ -223,7 +219,7 @@ class Store:
     def facts(self, system: System, seed: int = NO_SEED, test_set: str | None = None) -> dict[str, Any]:
         """How a system was evaluated on a test set: encoder, prompts, counts of texts and tokens, machine."""
         name = test_set or self.preset.test_set.name
-        self.evaluate([(system, seed)], self._needed_for(name))
+        self.evaluate([(system, seed)], [name])
         return json.loads(self._facts_file(system, seed, name).read_text("utf-8"))
 
     def report(self, system: System, seed: int = NO_SEED, test_set: str | None = None) -> Report:
@@ -238,7 +234,7 @@ class Store:
         """The ranks table of a system on a test set (the main one by default), computed if it is not there yet."""
         name = test_set or self.preset.test_set.name
         file = folder.ranks_file(self.run_folder(system, seed), name)
-        self.evaluate([(system, seed)], self._needed_for(name))
+        self.evaluate([(system, seed)], [name])
         if system.remedy:
             file = file.with_name(f"{file.stem}.{system.remedy}.parquet")
             if not file.is_file():
@@ -259,7 +255,7 @@ class Store:
                    ) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings of a system on a test set before any remedy: ``(queries, candidates)``."""
         name = test_set or self.preset.test_set.name
-        self.evaluate([(system, seed)], self._needed_for(name))
+        self.evaluate([(system, seed)], [name])
         return self._read_embeddings(system, seed, name)
 
     def _read_embeddings(self, system: System, seed: int, test_set: str) -> tuple[np.ndarray, np.ndarray]:
@@ -330,7 +326,7 @@ class Store:
         ``seed`` is `hybridlib.evaluation.NO_SEED` where nothing was trained.
         """
         runs = [(system, seed) for system in systems for seed in (seeds if system.is_trained else [NO_SEED])]
-        self.evaluate(runs, test_set and self._needed_for(test_set))
+        self.evaluate(runs, test_set and [test_set])
         fitted = list(dict.fromkeys((system.base, seed) for system, seed in runs
                                     if needs_training_means(system.remedy)))
         if fitted:

@@ -22,6 +22,7 @@ from hybridlib.errors import RunError
 from hybridlib.training import (
     CLEAR,
     CrossingInfoNCE,
+    EnglishEmbeddingDistillation,
     EnglishRankingDistillation,
     LaKDA,
     LanguageBatchSampler,
@@ -35,9 +36,9 @@ from hybridlib.training import (
 from reproduction.run import folder as run_folder
 from reproduction.run.settings import TrainingSettings
 
-# What a manifest says of the training itself, and of every run that is made of it.
-_OF_THE_RUN = ("encoder", "device", "processes", "precision", "trained_parameters", "max_tokens", "steps_run",
-               "best_step", "best_validation_loss")
+# Losses that encode more than a question and its passage, by their names in the settings.
+MORE_TEXTS = {"distillation": EnglishRankingDistillation, "embedding_distillation": EnglishEmbeddingDistillation,
+              "lakda": LaKDA, "clear": CLEAR}
 
 
 class _Finite(TrainerCallback):
@@ -87,29 +88,31 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
             return losses.MultipleNegativesRankingLoss(
                 model, scale=1 / settings.temperature, gather_across_devices=processes > 1,
                 directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction")
-        case "distillation":
+        case "distillation" | "embedding_distillation" as name:
             if processes > 1:
-                raise ValueError("loss=distillation runs in one process")
+                raise ValueError(f"loss={name} runs in one process")
             for corpus in corpora:
                 if settings.hard_negatives or not all(
                         "en" in side and corpus.has(side, "en").all() for side in (corpus.query, corpus.passage)):
-                    raise ValueError(f"loss=distillation needs every group of {corpus.name!r} in English, and no hard "
+                    raise ValueError(f"loss={name} needs every group of {corpus.name!r} in English, and no hard "
                                      "negatives")
             teacher, _ = encoding.load(settings.encoder, settings.max_length)
-            return EnglishRankingDistillation(model, teacher.to(model.device), settings.temperature)
-        case "lakda" | "clear":
+            teacher = teacher.to(model.device)
+            return (EnglishEmbeddingDistillation(model, teacher) if name == "embedding_distillation" else
+                    EnglishRankingDistillation(model, teacher, settings.temperature))
+        case "lakda" | "clear" as name:
             if processes > 1:
                 raise ValueError(f"loss={settings.loss} runs in one process")
             for corpus in corpora:
                 _check_parallel_questions(corpus, settings)
-            return (LaKDA if settings.loss == "lakda" else CLEAR)(model, settings.temperature)
+            return MORE_TEXTS[name](model, settings.temperature)
     raise ValueError(f"no loss {settings.loss!r}")
 
 
 def texts_of(settings: TrainingSettings, corpora: Sequence[ParallelCorpus]) -> Iterator[dict[str, list[str]]]:
     """The texts that each step encodes, by column of the batch, without prompts; to count them, say."""
-    needs = {"distillation": EnglishRankingDistillation, "lakda": LaKDA, "clear": CLEAR}.get(settings.loss)
-    pairs = PairDataset(corpora, needs and needs.needs)
+    loss = MORE_TEXTS.get(settings.loss)
+    pairs = PairDataset(corpora, loss and loss.needs)
     for batch in sampler_of(settings, corpora):
         rows = [pairs[pair] for pair in batch]
         yield {column: [row[column] for row in rows] for column in rows[0]}
@@ -281,8 +284,7 @@ def mix(folder: str | Path, settings: TrainingSettings, whole: str | Path) -> Pa
             average_weights(model, encoding.load(settings.encoder)[0], settings.trained_share)
             model.save(str(temporary / "model"), create_model_card=False)
             shutil.copyfile(whole / "losses.csv", temporary / "losses.csv")
-            kept = {name: facts[name] for name in _OF_THE_RUN if name in facts}
-            files.write_json(temporary / "manifest.json", run_folder.manifest(started, **kept))
+            files.write_json(temporary / "manifest.json", run_folder.manifest(started, **facts))
             files.write_json(temporary / "settings.json", choices)
             run_folder.publish(temporary, folder)
     return folder

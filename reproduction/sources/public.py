@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,21 +173,38 @@ def make(name: str, out: Path, given: Path | None = None) -> str:
     return f"{name}: {count:,} groups"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``python -m reproduction.sources.public``."""
-    parser = argparse.ArgumentParser(prog="python -m reproduction.sources.public",
-                                     description=__doc__.split("\n\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {' '.join(NAMES)}; all by default")
+def build_named(module: str, description: str, names: Collection[str],
+                make: Callable[[str, Path, Path | None], str], arguments: Sequence[str] | None = None) -> None:
+    """The command line of a module that builds data by name: ``python -m <module> [NAME…] --out FOLDER``.
+
+    Parameters
+    ----------
+    module, description : str
+        For its help.
+    names : collection of str
+        What there is, all of it by default.
+    make : callable
+        From a name, the folder of the data and a folder of checkouts or None; returns what there is now, in a line.
+    arguments : sequence of str, optional
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {' '.join(names)}; all by default")
     parser.add_argument("--out", type=Path, required=True, help="folder of the data, for DATA=")
     parser.add_argument("--from", type=Path, dest="given", metavar="FOLDER",
                         help="of checkouts, under the names of their repositories; else downloaded")
     chosen = parser.parse_args(arguments)
-    if unknown := [name for name in chosen.names if name not in NAMES]:
-        parser.error(f"no {', '.join(unknown)}; there are {' '.join(NAMES)}")
+    if unknown := [name for name in chosen.names if name not in names]:
+        parser.error(f"no {', '.join(unknown)}; there are {' '.join(names)}")
     with one_line_errors():
         files.check_writable(chosen.out)
-        for name in chosen.names or NAMES:
+        for name in chosen.names or names:
             print(make(name, chosen.out, chosen.given))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m reproduction.sources.public``."""
+    build_named("reproduction.sources.public", __doc__, NAMES, make, arguments)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridlib.data import CorpusError
-from hybridlib.data.reading import named, read_json, read_text
+from hybridlib.data.reading import field, read_json, read_text
 
 LONGEST = 1200  # characters of a paragraph that are kept
 # The released file, and MIRACL's topics as github.com/castorini/anserini-tools has them; the first checksum is that of
@@ -20,22 +20,14 @@ TOPICS = "topics/topics.miracl-v1.0-en-dev.tsv"
 TOPICS_CHECKSUM = "25d9e6d17656674fd7aa3b67ee912c71545e664a842b147bfc17e9ff391db3da"
 
 
-def _field(record: Any, name: str, kind: type, where: str) -> Any:
-    found = record.get(name) if isinstance(record, dict) else None
-    if not isinstance(found, kind):
-        raise CorpusError([f"{where}: field {name!r} is {named(found)}, expected {named(kind())}; the layout is not "
-                           "that of SQuAD, as released"])
-    return found
-
-
 def _english(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield (id, question, paragraph) of the English questions of the released file, in order."""
-    for number, article in enumerate(_field(read_json(path), "data", list, str(path))):
+    for number, article in enumerate(field(read_json(path), "data", list, str(path))):
         place = f"{path}: data[{number}]"
-        for paragraph in _field(article, "paragraphs", list, place):
-            context = _field(paragraph, "context", str, place)
-            for question in _field(paragraph, "qas", list, place):
-                name, text = (_field(question, field, str, place) for field in ("id", "question"))
+        for paragraph in field(article, "paragraphs", list, place):
+            context = field(paragraph, "context", str, place)
+            for question in field(paragraph, "qas", list, place):
+                name, text = (field(question, key, str, place) for key in ("id", "question"))
                 if name.startswith("english-"):
                     yield name, " ".join(text.split()), " ".join(context.split())
 

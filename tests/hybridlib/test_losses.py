@@ -5,7 +5,14 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from hybridlib.training import CLEAR, CrossingInfoNCE, EnglishRankingDistillation, LaKDA, info_nce
+from hybridlib.training import (
+    CLEAR,
+    CrossingInfoNCE,
+    EnglishEmbeddingDistillation,
+    EnglishRankingDistillation,
+    LaKDA,
+    info_nce,
+)
 
 
 def reference(queries, passages, temperature):
@@ -64,9 +71,21 @@ def test_distillation_against_plain_loops():
     assert loss([torch.tensor(c) for c in columns]).item() == pytest.approx(np.mean(expected), rel=1e-5)
 
 
-def test_distillation_trains_the_student_only(tiny_encoder):
+def test_embedding_distillation_against_plain_loops():
+    queries, passages, *english = columns = np.random.default_rng(4).standard_normal((4, 5, 8))
+    expected = [sum((a / np.linalg.norm(a) - b / np.linalg.norm(b))**2)
+                for texts, targets in zip((queries, passages), english, strict=True)
+                for a, b in zip(texts, targets, strict=True)]
+    loss = EnglishEmbeddingDistillation(Looked(), Looked())
+    assert loss([torch.tensor(c) for c in columns]).item() == pytest.approx(np.mean(expected), rel=1e-5)
+    assert loss([torch.tensor(c) for c in (*english, *english)]).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda *models: EnglishRankingDistillation(*models, 0.05),
+                                  EnglishEmbeddingDistillation])
+def test_distillation_trains_the_student_only(tiny_encoder, make):
     student, teacher = (SentenceTransformer(str(tiny_encoder), device="cpu") for _ in range(2))
-    loss = EnglishRankingDistillation(student, teacher, 0.05)
+    loss = make(student, teacher)
     features = [student.preprocess([f"{side} {i}" for i in range(4)]) for side in ("1", "2", "3", "4")]
     loss(features).backward()
     assert all(p.grad is None for p in teacher.parameters())

@@ -1,7 +1,6 @@
 """mteb's runner on our tasks gives the numbers of our own path, query by query; nothing reaches for a hub."""
 
 import json
-import socket
 
 import numpy as np
 import pytest
@@ -57,20 +56,6 @@ def make_test_set(tmp_path):
             (tmp_path / f"{language}.json").write_text(json.dumps({"data": articles}))
         return read_lareqa(tmp_path, name, dict.fromkeys(LANGUAGES))
     return make
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Every attempt to open a connection fails the test, a caught one too."""
-    attempts = []
-
-    def refuse(*args, **kwargs):
-        attempts.append(args)
-        raise OSError("the test is offline")
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    yield
-    assert not attempts
 
 
 def run(task, model):

@@ -202,6 +202,34 @@ def test_records_in_memory():
     assert test_set.left_out == 1, "query 4 has nothing relevant"
 
 
+def test_some_languages_of_a_test_set_by_hand():
+    test_set = TestSet.from_records("toy", QUERIES, CANDIDATES, RELEVANT)
+    some = test_set.only(["zul", "pt_BR"])
+    assert some.languages == ("pt_BR", "zul") and some.name == "toy"
+    assert some.candidates["text"].tolist() == ["x", "z"] and some.queries["text"].tolist() == ["um?", "kunye?"]
+    assert by_text(some) == {("um?", "x", 1), ("kunye?", "x", 1)} and some.left_out == 0
+    # The English question's answer is English; the others' answers in English go.
+    assert by_text(test_set.only(["eng_Latn"])) == {("three?", "w", 2)}
+    with pytest.raises(ValueError, match="'toy' has nothing in 'por'; its languages are eng_Latn, pt_BR, zul"):
+        test_set.only(["por"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_some_languages_have_the_pairs_that_lie_within_them(seed):
+    rng = np.random.default_rng(seed)
+    queries, candidates = ([{"id": f"{n}", "language": f"{x}", "text": f"{side}{n}"}
+                            for n, x in enumerate(rng.choice(["de", "en", "fr", "sw"], 20))] for side in "qp")
+    pairs = {(f"{q}", f"{c}", 1) for q, c in rng.integers(20, size=(60, 2))}
+    whole = TestSet.from_records("toy", queries, candidates, sorted(pairs))
+    kept = {"de", "fr"}
+    expected = {(f"q{q}", f"p{c}", 1) for q, c, _ in pairs
+                if queries[int(q)]["language"] in kept and candidates[int(c)]["language"] in kept}
+    some = whole.only(sorted(kept))
+    assert by_text(some) == expected and set(some.candidates["language"]) == kept
+    asked = {f"q{q}" for q, *_ in pairs if queries[int(q)]["language"] in kept}
+    assert len(some.queries) + some.left_out == len(asked)
+
+
 def test_parallel_questions_have_each_others_answers():
     """q stands in two of three languages, r in one; the second language's candidates begin at row 2."""
     test_set = TestSet.from_parallel(

@@ -79,6 +79,7 @@ def test_solutions_are_of_one_run_and_check_something(path):
     cells = code(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
     assert nodes(path, ast.Assert) or any("nbval-check-output" in cell.metadata.get("tags", []) for cell in cells)
     assert not any(place in path.read_text("utf-8") for place in ("/home/", "/tmp/", "site-packages", f"{ROOT}/"))
 

@@ -1,6 +1,7 @@
 """Test sets of other domains from small trees in the published layouts: what becomes of them, and what is refused."""
 
 import json
+from fnmatch import fnmatch
 
 import pytest
 import yaml
@@ -200,6 +201,9 @@ def test_checkouts_are_of_the_pinned_commits(tmp_path, monkeypatch):
     # Both sets that read it must find all that they need in one checkout.
     tico19, flores = (ood.SOURCES[name].checkouts[0] for name in ("tico19", "belebele-flores200"))
     assert tico19 == flores and {*tico.FILES, *belebele.FLORES_FILES} == {*flores[2]}
+    for path in ("en-am/tico19-test.en", "en-am/tico19-test.en.info", "en-zu/tico19-test.zu",
+                 "flores200_dataset/dev/eng_Latn.dev"):
+        assert any(fnmatch(f"/testsets/{path}", pattern) for pattern in flores[2]), path
 
 
 def test_the_preset_reads_what_is_built():

@@ -10,6 +10,7 @@ from hybridlib import files
 from hybridlib.data import CorpusError
 from reproduction.run import HYBRID, XX, XY, Preset, SettingsError, Store, System
 from reproduction.sources.articles import read_articles
+from reproduction.sources.ood import belebele
 from reproduction.workspace import Workspace
 
 PUBLIC = ROOT / "data" / "public"
@@ -127,7 +128,23 @@ def test_further_test_sets_are_read_when_they_are_asked_for_and_no_sooner(tmp_pa
     assert found.name == "there" and len(found.queries) == 1 and preset.further["there"] is found
     with pytest.raises(FileNotFoundError, match="nowhere/queries.jsonl: no such file"):
         preset.further["away"]
-    assert not Preset("mini").further
+
+
+def test_a_third_of_belebele_is_every_third_language_and_german():
+    (entry,) = yaml.safe_load((ROOT / "configs" / "mini.yaml").read_text("utf-8"))["data"]["further"]
+    assert entry["languages"] == sorted([*belebele.LANGUAGES[::3], "deu_Latn"]) and len(entry["languages"]) == 69
+
+
+def test_some_languages_of_a_further_test_set(tmp_path):
+    for name in ("queries", "corpus"):
+        lines = [json.dumps({"_id": x, "language": x, "text": x}) for x in ("de", "en", "fr")]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
+    (tmp_path / "qrels.tsv").write_text("de\tde\t1\nen\tfr\t1\nfr\tde\t1\n", "utf-8")
+    entry = {"format": "beir", "name": "some", "folder": str(tmp_path), "languages": ["de", "en"]}
+    found = with_further(tmp_path, entry).further["some"]
+    assert found.languages == ("de", "en") and found.queries["text"].tolist() == ["de"] and found.left_out == 1
+    with pytest.raises(ValueError, match="test set 'some' has nothing in 'xx'; its languages are de, en, fr"):
+        with_further(tmp_path, entry | {"languages": ["xx"]}).further["some"]
 
 
 def test_further_test_sets_change_no_key(tmp_path):
@@ -137,7 +154,9 @@ def test_further_test_sets_change_no_key(tmp_path):
 @pytest.mark.parametrize(("changes", "reason"), [
     ({"name": "mini"}, "benchmarks and further: 'mini' stands there twice"),
     ({"format": "csv"}, "further: format is 'csv', expected one of articles, lareqa, beir, lareqa-paragraphs"),
-    ({"format": "beir"}, "further: an entry of format beir has no setting languages"),
+    ({"format": "beir", "queries": ["de"]}, "further: an entry of format beir has no setting queries"),
+    ({"format": "beir", "languages": "de"}, "further: languages is 'de', expected a list of different languages"),
+    ({"format": "beir", "languages": ["de", "de"]}, r"further: languages is \['de', 'de'\], expected a list"),
     ({"languages": ["de", "fr"]}, r"further: languages is \['de', 'fr'\], expected different ones of ar, de, el, en"),
     ({"languages": ["de", "de"]}, r"further: languages is \['de', 'de'\], expected different"),
     ({"languages": [["de"]]}, r"further: languages is \[\['de'\]\], expected different"),

@@ -156,7 +156,7 @@ def test_it_is_published_or_trained_and_nothing_else(copy):
         Store.open("toy", Workspace(root=copy), "published")
 
 
-def test_what_is_drawn_from_them_is_not_what_was_measured_here(copy, store):
+def test_what_is_drawn_from_them_is_not_what_was_measured_here(copy):
     """``make publish`` takes runs/<preset>/report, and a walk its notebooks in runs/<preset>."""
     workspace = Workspace(root=copy)
     store = Store.open("toy", workspace, "published")

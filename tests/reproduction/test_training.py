@@ -105,21 +105,25 @@ def without_dropout(encoder, folder):
     return str(folder)
 
 
-def test_distillation_follows_the_english_ranking(tmp_path, tiny_settings, complete_corpus, selection, make_corpus):
-    settings = replace(tiny_settings, sampling="X-Y", alpha=0.0, loss="distillation",
-                                encoder=without_dropout(tiny_settings.encoder, tmp_path / "encoder"))
+@pytest.mark.parametrize("name", ["distillation", "embedding_distillation"])
+def test_distillation_follows_english(tmp_path, tiny_settings, complete_corpus, selection, make_corpus, name):
+    settings = replace(tiny_settings, sampling="X-Y", alpha=0.0, loss=name,
+                       encoder=without_dropout(tiny_settings.encoder, tmp_path / "encoder"))
     losses = pd.read_csv(train(tmp_path / "run", settings, complete_corpus, selection) / "losses.csv")
-    # The first batch by hand: cross-entropy of the student, who is still the teacher, under the ranking in English.
+    # The first batch by hand, of the student, who is still the teacher.
     model, _ = encoding.load(settings.encoder, settings.max_length)
     batch = sampler_of(settings, [complete_corpus]).batch(0)
-    pairs = [complete_corpus.pair(*pair[1:]) for pair in batch]
-    english = [complete_corpus.pair(pair.group, "en", "en") for pair in batch]
-    scores = [torch.as_tensor(model.encode([f"query: {x['query']}" for x in side])
-                              @ model.encode([f"passage: {x['passage']}" for x in side]).T) / 0.05
-              for side in (pairs, english)]
-    expected = torch.nn.functional.cross_entropy(scores[0], scores[1].softmax(1)).item()
+    texts = [[f"{kind}: {pair[column]}" for kind, column in (("query", "query"), ("passage", "passage"))
+              for pair in side] for side in ([complete_corpus.pair(*pair[1:]) for pair in batch],
+                                             [complete_corpus.pair(pair.group, "en", "en") for pair in batch])]
+    embeddings = [model.encode(side, normalize_embeddings=True) for side in texts]
+    if name == "distillation":  # cross-entropy under the ranking in English
+        scores = [torch.as_tensor(side[:len(batch)] @ side[len(batch):].T) / 0.05 for side in embeddings]
+        expected = torch.nn.functional.cross_entropy(scores[0], scores[1].softmax(1)).item()
+    else:                       # the squared distance from the embedding in English
+        expected = np.square(embeddings[0] - embeddings[1]).sum(1).mean()
     assert losses["loss"][0] == pytest.approx(expected, abs=1e-3)
-    with pytest.raises(ValueError, match="every group of 'toy' in English"):
+    with pytest.raises(ValueError, match=f"loss={name} needs every group of 'toy' in English"):
         train(tmp_path / "other", settings, make_corpus([group(i, ("de", "ru")) for i in range(9)]), selection)
 
 

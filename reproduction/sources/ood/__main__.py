@@ -8,9 +8,9 @@ that its bytes do not depend on a compressor. What is there already is not made 
 layout needs none of this: ``hybridlib evaluate --test-set FOLDER``.
 """
 
-import argparse
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,6 @@ import pooch
 
 from hybridlib import files
 from hybridlib.data import CorpusError
-from hybridlib.errors import one_line_errors
 from reproduction.sources import public
 from reproduction.sources.ood import afriqa, belebele, tico
 from reproduction.sources.ood.records import Records
@@ -124,28 +123,15 @@ def make(name: str, out: Path, given: Path | None = None) -> str:
     if not _is_made(other, source.sha256):
         raise CorpusError([f"{other}: {len(records.queries):,} queries and {len(records.corpus):,} documents, and not "
                            "those of preset xquad; the sources differ from the pinned ones"])
-    target.mkdir(parents=True, exist_ok=True)
-    for file in FILES:
-        (other / file).replace(target / file)
-    other.rmdir()
+    # Whole, so that queries of one build never stand beside judgements of another.
+    shutil.rmtree(target, ignore_errors=True)
+    other.rename(target)
     return f"{name}: {len(records.queries):,} queries, {len(records.corpus):,} documents"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``python -m reproduction.sources.ood``."""
-    parser = argparse.ArgumentParser(prog="python -m reproduction.sources.ood", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {' '.join(SOURCES)}; all by default")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the data, for DATA=")
-    parser.add_argument("--from", type=Path, dest="given", metavar="FOLDER",
-                        help="of checkouts, under the names of their repositories; else downloaded")
-    chosen = parser.parse_args(arguments)
-    if unknown := [name for name in chosen.names if name not in SOURCES]:
-        parser.error(f"no {', '.join(unknown)}; there are {' '.join(SOURCES)}")
-    with one_line_errors():
-        files.check_writable(chosen.out)
-        for name in chosen.names or SOURCES:
-            print(make(name, chosen.out, chosen.given))
+    public.build_named("reproduction.sources.ood", __doc__, SOURCES, make, arguments)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 from hybridlib.data import CorpusError
-from hybridlib.data.reading import read_text
-from reproduction.sources.ood.records import Records, field
+from hybridlib.data.reading import field, read_text
+from reproduction.sources.ood.records import Records
 
 REPOSITORY, COMMIT = "masakhane-io/afriqa", "5c29933753692c28773c34ac1f68482007f1d2bb"
 FILES = ("/data/gold_passages/**/*.json",)

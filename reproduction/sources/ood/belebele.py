@@ -13,8 +13,8 @@ in FLORES word for word).
 from pathlib import Path
 
 from hybridlib.data import CorpusError
-from hybridlib.data.reading import read_lines
-from reproduction.sources.ood.records import Records, field, plain, sentences
+from hybridlib.data.reading import field, read_lines
+from reproduction.sources.ood.records import Records, plain, sentences
 
 # FLORES-200 of the same commit as TICO-19 (`tico.REPOSITORY`): later ones lack the dev split.
 FLORES_FILES = ("/testsets/flores200_dataset/*/*",)

@@ -1,11 +1,11 @@
 """What the builders share: the records of a test set, and reading that names what is not as it is published."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from xml.sax.saxutils import unescape
 
 from hybridlib.data import CorpusError
-from hybridlib.data.reading import named, read_text
+from hybridlib.data.reading import read_text
 
 
 class Records(NamedTuple):
@@ -38,15 +38,6 @@ class Records(NamedTuple):
     def hold(self, name: str, language: str, text: str, cluster: str) -> None:
         """Add a document."""
         self.corpus.append({"_id": name, "language": language, "text": text, "cluster": cluster})
-
-
-def field(record: Any, name: str, kind: type, where: str) -> Any:
-    """A field of a record; CorpusError, with the place, unless it is of that kind."""
-    found = record.get(name) if isinstance(record, dict) else None
-    if not isinstance(found, kind):
-        raise CorpusError([f"{where}: field {name!r} is {named(found)}, expected {named(kind())}; the layout is not "
-                           "the released one"])
-    return found
 
 
 def sentences(path: Path, count: int | None = None) -> list[str]:

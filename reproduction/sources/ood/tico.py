@@ -22,10 +22,10 @@ NO_TEXT = "CMU_"    # how the dialogue phrases' ids begin
 UNSPACED = ("zh",)  # whose sentences are joined without a space
 
 
-def _pieces(info: Path) -> dict[str, tuple[str, range]]:
-    """The name of each piece, with the address of its document and the numbers of its lines."""
+def _pieces(info: Path, count: int) -> dict[str, tuple[str, range]]:
+    """The name of each piece of so many lines, with the address of its document and the numbers of its lines."""
     documents: dict[str, list[tuple[str, str, int]]] = {}
-    for number, line in enumerate(sentences(info)):
+    for number, line in enumerate(sentences(info, count)):
         cells = line.split("\t")
         name, _, place = cells[0].partition(":")
         if len(cells) < 2 or not place:
@@ -49,10 +49,9 @@ def build(folder: Path) -> Records:
     place = folder / "OPUS-MT-testsets" / "testsets"
     english = sentences(place / "en-am" / "tico19-test.en")
     info = place / "en-am" / "tico19-test.en.info"
-    sentences(info, len(english))
     texts = {x: sentences(place / f"en-{x}" / f"tico19-test.{x}", len(english)) for x in LANGUAGES} | {"en": english}
     made, ids = Records.empty(), {}
-    for piece, (address, lines) in _pieces(info).items():
+    for piece, (address, lines) in _pieces(info, len(english)).items():
         if len(plain(english[lines[0]]).split()) < FEWEST_WORDS:
             continue
         relevant = []
