@@ -133,19 +133,24 @@ class TestSet:
         start, stop = np.searchsorted(self.relevant["query"].to_numpy(), [query, query + 1])
         return self.relevant["candidate"].to_numpy()[start:stop]
 
-    def only(self, languages: Sequence[str]) -> "TestSet":
-        """The queries and candidates that are in some of the languages; queries without an answer there go.
+    def only(self, languages: Sequence[str], clusters: Sequence[str] | None = None) -> "TestSet":
+        """The queries and candidates that are in some of the languages and clusters; without an answer queries go.
 
         Raises
         ------
         ValueError
-            If there is no such language, or nothing is left.
+            If there is no such language or cluster, or nothing is left.
         """
-        if unknown := [x for x in languages if x not in self.languages]:
-            raise ValueError(f"test set {self.name!r} has nothing in {', '.join(map(repr, unknown))}; its languages "
-                             f"are {', '.join(self.languages)}")
-        kept = self.candidates["language"].isin(languages).to_numpy()
-        asked = self.queries["language"].isin(languages).to_numpy()
+        parts, problems = [], []
+        for name, chosen in (("language", languages), ("cluster", clusters)):
+            if chosen is not None:
+                there = {*self.queries[name], *self.candidates[name]}
+                problems += [f"{name} {x!r}" for x in chosen if x not in there]
+                parts.append((name, chosen))
+        if problems:
+            raise ValueError(f"test set {self.name!r} has no {', '.join(problems)}")
+        asked, kept = (np.logical_and.reduce([table[name].isin(chosen) for name, chosen in parts])
+                       for table in (self.queries, self.candidates))
         pairs = self.relevant[asked[self.relevant["query"]] & kept[self.relevant["candidate"]]]
         answered = np.unique(pairs["query"])
         pairs = pairs.assign(query=np.searchsorted(answered, pairs["query"]),

@@ -21,6 +21,8 @@ from reproduction.run.system import System
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+ENGLISH = ("en", "eng_Latn")  # as sources write it
+
 
 def effects(kept: pd.DataFrame, pairs: Sequence[tuple[str, str]], measures: Iterable[str], draws: int = 10_000,
             ) -> pd.DataFrame:
@@ -157,9 +159,36 @@ def goes_with(table: pd.DataFrame, drawn: pd.DataFrame, known: pd.Series, seed: 
             "high": high, "languages": len(known)}
 
 
+def of_passages(ranks: pd.DataFrame, first: int) -> pd.DataFrame:
+    """How well the passages of each language are found by questions in other languages, as cells.
+
+    Parameters
+    ----------
+    ranks : DataFrame (see `hybridlib.evaluation.rank_test_set`)
+        Of a test set in which a question has one relevant passage in each language.
+    first : int
+        How far down the pool is looked.
+
+    Returns
+    -------
+    DataFrame (see `hybridlib.evaluation.cells`)
+        ``query_language`` is the language of the *passages*, so that what is told by the language of queries elsewhere
+        is told by theirs: ``crosslingual AP``, among the passages of that language, and ``in the first <first>``, the
+        share of questions for which the passage is so far up in the pool.
+    """
+    across = ranks[ranks["language"] != ranks["query_language"]]
+    found = {"crosslingual AP": 1 / across["rank_in_language"],
+             f"in the first {first}": across["rank_in_pool"] <= first}
+    by = ["question", "cluster", "language"]
+    table = across[by].assign(**found).groupby(by, sort=False)[list(found)].mean().reset_index()
+    return cells(table.rename(columns={"language": "query_language"}), found)
+
+
 def with_tokens(facts: pd.DataFrame, test_sets: Iterable[TestSet], tokenizer: "PreTrainedTokenizerBase",
                 ) -> pd.DataFrame:
-    """How finely a tokenizer cuts the queries of each language, beside what is known of it.
+    """How finely a tokenizer cuts each language, beside what is known of it.
+
+    The queries are cut; of a test set whose passages are in more languages, these.
 
     Parameters
     ----------
@@ -173,24 +202,32 @@ def with_tokens(facts: pd.DataFrame, test_sets: Iterable[TestSet], tokenizer: "P
     DataFrame
         The facts with ``tokens_per_word``, of words between white space (the "fertility" of Rust et al. 2021, arXiv
         2012.15613; empty without spaces); ``tokens_against_english``, of the whole against its English translation
-        (the "premium" of Petrov et al. 2023, arXiv 2305.15425; empty where queries are not translations); and
+        (the "premium" of Petrov et al. 2023, arXiv 2305.15425; empty where texts are not translations); and
         ``unknown``, the share of tokens that the vocabulary lacks.
     """
     measured = []
     for test_set in test_sets:
-        counted = {}
-        for language, texts in test_set.queries.groupby("language")["text"]:
-            ids = tokenizer(texts.tolist(), add_special_tokens=False)["input_ids"]
+        counted, texts = {}, _in_most_languages(test_set)
+        for language, of_language in texts.groupby("language")["text"]:
+            ids = tokenizer(of_language.tolist(), add_special_tokens=False)["input_ids"]
             unknown = sum(one.count(tokenizer.unk_token_id) for one in ids)
-            counted[language] = sum(map(len, ids)), texts.str.split().str.len().sum(), unknown
-        parallel = is_parallel(test_set)
+            counted[language] = sum(map(len, ids)), of_language.str.split().str.len().sum(), unknown
+        english = next((x for x in counted if x in ENGLISH), None)
+        parallel = english and texts.groupby("question")["language"].nunique().eq(len(counted)).all()
         for language, (tokens, words, unknown) in counted.items():
-            english = tokens / counted["en"][0] if parallel else np.nan
             measured.append({"test_set": test_set.name, "language": language, "tokens_per_word": tokens / words,
-                             "tokens_against_english": english, "unknown": unknown / tokens})
+                             "tokens_against_english": tokens / counted[english][0] if parallel else np.nan,
+                             "unknown": unknown / tokens})
     new = pd.DataFrame(measured)
     table = facts.drop(columns=new.columns[2:], errors="ignore").merge(new, on=["test_set", "language"], how="left")
     return table.assign(tokens_per_word=table["tokens_per_word"].where(table["spaces"] == "yes"))
+
+
+def _in_most_languages(test_set: TestSet) -> pd.DataFrame:
+    """The queries or, if they are in more languages, the candidates; translations share a ``question``."""
+    asked, found = test_set.queries, test_set.candidates
+    more = found["language"].nunique() > asked["language"].nunique()
+    return found.assign(question=found["cluster"]) if more else asked
 
 
 def is_parallel(test_set: TestSet) -> bool:

@@ -27,7 +27,8 @@ _TRAINING = {"groups": ({"file", "sha256"}, {"name", "ids"}), "articles": ({"fil
              "set": ({"name"}, set())}
 _BENCHMARKS = {"articles": ({"name", "file", "sha256"}, set()), "lareqa": ({"name", "folder"}, set())}
 _FORMATS = {"training": _TRAINING, "selection": _TRAINING, "benchmarks": _BENCHMARKS, "further": _BENCHMARKS | {
-    "beir": ({"name", "folder"}, {"languages"}), "lareqa-paragraphs": ({"name", "folder", "languages"}, {"queries"})}}
+    "beir": ({"name", "folder"}, {"languages", "clusters"}),
+    "lareqa-paragraphs": ({"name", "folder", "languages"}, {"queries"})}}
 _HELD_OUT = {"held_out_of", "passages", "seed"}
 
 
@@ -190,7 +191,9 @@ class Preset:
             case "lareqa-paragraphs":
                 return read_lareqa_paragraphs(place, name, entry["languages"], entry.get("queries"))
         found = TestSet.from_beir(place, name)
-        return found.only(entry["languages"]) if "languages" in entry else found
+        if {"languages", "clusters"} & entry.keys():
+            found = found.only(entry.get("languages", found.languages), entry.get("clusters"))
+        return found
 
     @property
     def test_set(self) -> TestSet:
@@ -331,9 +334,9 @@ def _entry_problems(entry: Any, formats: dict[str, tuple[set[str], set[str]]]) -
                 among = entry["languages"]
             if not isinstance(value, list) or not value or any(x not in among or value.count(x) > 1 for x in value):
                 yield f"{name} is {value!r:.80}, expected different ones of {', '.join(map(str, among)):.80}"
-        elif name == "languages":
+        elif name in ("languages", "clusters"):
             if not isinstance(value, list) or not value or any(not _is_text(x) or value.count(x) > 1 for x in value):
-                yield f"languages is {value!r:.80}, expected a list of different languages of the test set"
+                yield f"{name} is {value!r:.80}, expected a list of different {name} of the test set"
         elif name == "sha256":
             if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
                 yield f"sha256 is {value!r:.80}, expected 64 digits of 0-9a-f"

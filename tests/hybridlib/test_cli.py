@@ -159,6 +159,18 @@ def test_a_report_without_its_libraries_is_refused_before_any_work(folder, tiny_
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="its pipes break otherwise")
+@pytest.mark.parametrize("lines", [1, 20_000])
+def test_a_reader_that_has_seen_enough_is_no_error(lines):
+    script = (f"import sys\nfrom hybridlib.errors import one_line_errors\nwith one_line_errors():\n"
+              f"    sys.stdin.readline()\n    for n in range({lines}):\n        print(n)")
+    program = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    program.stdout.close()  # before a line is written
+    _, complaints = program.communicate(b"go\n")
+    assert (program.returncode, complaints) == (141, b"")
+
+
 def test_help_is_answered_without_the_heavy_libraries():
     program = ("import sys; from hybridlib import cli\n"
                "try: cli.main(['evaluate', '--help'])\n"

@@ -210,8 +210,18 @@ def test_some_languages_of_a_test_set_by_hand():
     assert by_text(some) == {("um?", "x", 1), ("kunye?", "x", 1)} and some.left_out == 0
     # The English question's answer is English; the others' answers in English go.
     assert by_text(test_set.only(["eng_Latn"])) == {("three?", "w", 2)}
-    with pytest.raises(ValueError, match="'toy' has nothing in 'por'; its languages are eng_Latn, pt_BR, zul"):
-        test_set.only(["por"])
+    with pytest.raises(ValueError, match="test set 'toy' has no language 'por', language 'en'$"):
+        test_set.only(["zul", "por", "en"])
+
+
+def test_some_clusters_of_a_test_set_have_the_pairs_that_lie_within_them():
+    candidates = [x | {"cluster": x.get("cluster", "b")} for x in CANDIDATES]
+    test_set = TestSet.from_records("toy", QUERIES, candidates, [*RELEVANT, ("2", "z")])
+    some = test_set.only(test_set.languages, ["a"])
+    assert some.candidates["text"].tolist() == ["z"] and some.queries["text"].tolist() == ["kunye?"]
+    assert by_text(some) == {("kunye?", "z", 1)} and some.left_out == 1
+    with pytest.raises(ValueError, match="test set 'toy': queries has no rows|nothing is relevant"):
+        test_set.only(test_set.languages, ["b"])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -146,12 +146,16 @@ def test_numbers_tell_a_query_that_is_another_sentence(shifted):
     assert domains.numbers_of_the_passage(shifted).to_dict() == {"en": 0, "so": 0.5}
 
 
-def test_tokens_per_word_and_against_english(shifted):
-    """A tokenizer that cuts into characters, which knows those of "In 2019" only."""
-    characters = Tokenizer(models.WordLevel({"?": 0} | {x: n for n, x in enumerate("In2019", 1)}, unk_token="?"))
+def letters(known):
+    """A tokenizer that cuts into characters, of which it knows some."""
+    characters = Tokenizer(models.WordLevel({"?": 0} | {x: n for n, x in enumerate(known, 1)}, unk_token="?"))
     characters.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(),
                                                         pre_tokenizers.Split("", "isolated")])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=characters, unk_token="?")
+    return PreTrainedTokenizerFast(tokenizer_object=characters, unk_token="?")
+
+
+def test_tokens_per_word_and_against_english(shifted):
+    tokenizer = letters("In2019")
     facts = pd.DataFrame({"test_set": "toy", "language": ["so", "en"], "spaces": ["no", "yes"], "unknown": [7.0, 7.0]})
     table = domains.with_tokens(facts, [shifted], tokenizer).set_index("language")
     english = len("In2019At4%None")
@@ -160,6 +164,34 @@ def test_tokens_per_word_and_against_english(shifted):
     assert table.loc["en", "tokens_against_english"] == 1
     assert table.loc["so", "tokens_against_english"] == pytest.approx(len("Sanadka٢٠١٩iyo5Midna") / english)
     assert table.loc["en", "unknown"] == pytest.approx(sum(x not in "In2019" for x in "In2019At4%None") / english)
+
+
+def test_passages_are_cut_where_they_are_in_more_languages_than_queries():
+    tokenizer = letters("abcd")
+    texts = {"eng_Latn": "ab cd", "deu_Latn": "a b c d", "tha_Thai": "aaaaaaaaaa"}
+    test_set = TestSet.from_records(
+        "b", [{"id": "q", "language": "eng_Latn", "text": "a"}],
+        [{"id": x, "language": x, "text": text, "cluster": "p"} for x, text in texts.items()], [("q", "eng_Latn")])
+    facts = pd.DataFrame({"test_set": "b", "language": list(texts), "spaces": ["yes", "yes", "no"]})
+    table = domains.with_tokens(facts, [test_set], tokenizer).set_index("language")
+    counted = {x: len(text.replace(" ", "")) for x, text in texts.items()}
+    words = {"eng_Latn": 2, "deu_Latn": 4}
+    for language, number in counted.items():
+        assert table.loc[language, "tokens_against_english"] == pytest.approx(number / counted["eng_Latn"])
+    assert table["tokens_per_word"].dropna().to_dict() == {x: counted[x] / n for x, n in words.items()}
+
+
+def test_passages_of_a_language_are_told_by_questions_in_others():
+    # Two questions in English and German, one cluster each; ranks of the passages in three languages.
+    ranks = pd.DataFrame(
+        [("1", "a", "en", "en", 1, 1), ("1", "a", "en", "sw", 2, 5), ("1", "a", "de", "en", 4, 9),
+         ("1", "a", "de", "sw", 1, 3), ("2", "b", "en", "sw", 5, 3), ("2", "b", "de", "sw", 10, 4)],
+        columns=["question", "cluster", "query_language", "language", "rank_in_language", "rank_in_pool"])
+    table = domains.of_passages(ranks, 3).set_index(["query_language", "cluster"]).sort_index()
+    assert table["crosslingual AP"].to_dict() == {
+        ("en", "a"): 0.25, ("sw", "a"): 0.75, ("sw", "b"): pytest.approx(0.15)}  # (1/2 + 1) / 2, (1/5 + 1/10) / 2
+    assert table["in the first 3"].to_dict() == {("en", "a"): 0, ("sw", "a"): 0.5, ("sw", "b"): 0.5}
+    assert (table["in the first 3: queries"] == 1).all()
 
 
 def test_what_is_known_of_languages_covers_the_evidence():

@@ -1,6 +1,7 @@
 """Test sets of other domains from small trees in the published layouts: what becomes of them, and what is refused."""
 
 import json
+from collections import Counter
 from fnmatch import fnmatch
 
 import pytest
@@ -9,9 +10,9 @@ from conftest import ROOT, SHARED
 
 from hybridlib import files
 from hybridlib.data import CorpusError, TestSet
-from reproduction.sources import public
+from reproduction.sources import public, tydi
 from reproduction.sources.ood import __main__ as ood
-from reproduction.sources.ood import afriqa, belebele, tico
+from reproduction.sources.ood import afriqa, belebele, python_faq, tico, tydi_goldp
 from reproduction.sources.ood.records import plain
 
 
@@ -75,6 +76,53 @@ def flores(tmp_path, monkeypatch):
     return tmp_path
 
 
+# Longer than nine tenths of an answer that ends with "Sure.".
+PROSE = "Because of :ref:`the reason <why>`, ``x*y`` and *more*, which is said at length here, so that it is an answer."
+
+
+def catalog(folder, language, part, *messages):
+    """A file of gettext: its header and the messages, each an original, a translation and comments above it."""
+    lines = ['msgid ""\nmsgstr ""\n"Language: x\\n"\n']
+    for original, translation, *comments in messages:
+        quoted = [json.dumps(text, ensure_ascii=False) for text in (original, translation)]
+        lines.append("".join(f"{comment}\n" for comment in comments) + "msgid {}\nmsgstr {}\n".format(*quoted))
+    repository = python_faq.REPOSITORIES[language][0].rsplit("/", 1)[-1]
+    return write(folder / repository / "faq" / f"{part}.po", "\n".join(lines))
+
+
+def documentation(folder):
+    """Python's FAQ: in each part a question that nobody has translated, and in `design` one that French has."""
+    for language in python_faq.REPOSITORIES:
+        for part in python_faq.PARTS:
+            catalog(folder, language, part, ("Design FAQ", "x"), (f"Why {part}?", ""), (PROSE, ""))
+    answer = [(PROSE, "Wegen :ref:`des Grundes <why>`.", "#: a.rst:3"), ("x = 1\ny = 2", "x = 1\ny = 2", "#: a.rst:5"),
+              ("Core language", "Kern", "#: a.rst:8"), ("Sure.", "Nein.", "#, fuzzy", "#: a.rst:4")]
+    for language in (python_faq.ENGLISH, "fr"):
+        # Not in the order of the documentation, which the lines have.
+        catalog(folder, language, "design", ("Is it ``so``?", "Ist es ``so``?" * (language == "fr"), "#: a.rst:2"),
+                *answer, ("Is it short?", "Kurz?", "#: a.rst:9"), ("Yes.", "Ja.", "#: a.rst:10"))
+
+
+def released(folder, file, *entries):
+    """A file of TyDi QA's release, an article for each paragraph and its questions by id."""
+    return write(folder / "tydiqa" / file, json.dumps({"version": "1", "data": [{"paragraphs": [{
+        "context": context, "qas": [{"id": name, "question": question} for name, question in questions.items()]}]}
+        for context, questions in entries]}, ensure_ascii=False))
+
+
+@pytest.fixture
+def gold_passages(tmp_path, monkeypatch):
+    """TyDi QA of four questions, on three paragraphs, and two paragraphs of the training part that are drawn."""
+    released(tmp_path, tydi_goldp.FILE, ("Two  boats.\n", {"korean-7-1": "Boats? "}),
+             ("A boat.", {"english-7-1": "One?"}), ("Two boats.", {"korean--8-0": "Ships?"}),
+             ("Three.", {"english-9-2": "How many?"}))
+    released(tmp_path, tydi.FILE, ("An oar.", {"english-1-1": "Oar?"}), ("A mast.", {"english-2-1": "Mast?"}),
+             ("A sail. ", {"english-3-1": "Sail?"}), ("An oar.", {"finnish-4-1": "Airo?"}))
+    drawn = write(tmp_path / "drawn.txt", "".join(f"en {tydi_goldp.checksum(x)}\n" for x in ("A sail.", "An oar.")))
+    monkeypatch.setattr(tydi_goldp, "DISTRACTORS", drawn)
+    return tmp_path
+
+
 def test_african_questions_are_answered_by_english_or_french(tmp_path):
     questions(tmp_path)
     made = afriqa.build(tmp_path)
@@ -121,6 +169,81 @@ def test_passages_are_found_in_flores_and_joined_by_language(flores):
     assert len(made.relevant) == 4 * 5
 
 
+def test_questions_are_answered_by_the_prose_up_to_the_next(tmp_path):
+    documentation(tmp_path)
+    made = python_faq.build(tmp_path)
+    # One of them has a short answer, and the others nobody has translated.
+    assert [(row["_id"], row["text"]) for row in made.queries] == [
+        ("pyfaq-design-is-it-so:q:en", "Is it so?"), ("pyfaq-design-is-it-so:q:fr", "Ist es so?")]
+    assert [(row["_id"], row["text"]) for row in made.corpus] == [
+        ("pyfaq-design-is-it-so:en", "Because of the reason, x*y and more, which is said at length here, so that it is "
+         "an answer. Sure."), ("pyfaq-design-is-it-so:fr", "Wegen des Grundes.")]
+    assert len(made.relevant) == 4 and {row["group"] for row in made.queries} == {"pyfaq-design-is-it-so"}
+
+
+def test_an_answer_that_is_translated_in_part_is_left_out(tmp_path):
+    documentation(tmp_path)
+    question = ("Is it ``so``?", "Ist es so?")
+    # In characters of the original: 9 of 10 are enough, a little less is not.
+    for last, languages in (("b" * 10 + ".", ["en", "pt_BR", "uk", "fr"]), ("b" * 11 + ".", ["en", "uk"])):
+        for language in (python_faq.ENGLISH, "fr"):
+            catalog(tmp_path, language, "design", question, ("a" * 98 + ".", "Ja."), (last, ""))
+        catalog(tmp_path, "uk", "design", question, ("a" * 98 + ".", "So."), (last, "Ja."))
+        assert [row["language"] for row in python_faq.build(tmp_path).queries] == languages
+
+
+def test_messages_are_those_that_another_reader_finds(tmp_path):
+    """Against Babel, which Sphinx reads its translations with."""
+    pofile = pytest.importorskip("babel.messages.pofile")
+    path = write(tmp_path / "a.po", r'''# Header
+msgid ""
+msgstr "Language: fr\n"
+
+#: ../a.rst:1
+msgid "One \"word\"\tand\n"
+"more: C:\\new"
+msgstr ""
+"Un « mot »"
+" et plus"
+
+#: ../a.rst:5 ../a.rst:9
+#, python-format, fuzzy
+#| msgid "Before"
+msgid "Unsure"
+msgstr "Incertain"
+
+msgid "Not yet"
+msgstr ""
+
+#, fuzzy
+#~ msgid "Gone"
+#~ msgstr "Parti"
+
+#: ../a.rst:7
+msgid "Last"
+msgstr "Dernier"
+''')
+    with open(path, "rb") as file:
+        expected = {message.id: "" if message.fuzzy else message.string for message in pofile.read_po(file)
+                    if message.id}
+    found = python_faq.messages(path)
+    assert dict(found) == expected and len(found) == 4
+    assert expected['One "word"\tand\nmore: C:\\new'] == "Un « mot » et plus" and not expected["Unsure"]
+    # What has no line comes first, as where no message has one.
+    assert [message.original[:3] for message in found] == ["Not", "One", "Uns", "Las"]
+
+
+def test_paragraphs_of_training_stand_beside_those_of_dev(gold_passages):
+    made = tydi_goldp.build(gold_passages)
+    assert [(row["_id"], row["text"], row["cluster"]) for row in made.queries] == [
+        ("en:english-7-1", "One?", "en:c0"), ("en:english-9-2", "How many?", "en:c1"),
+        ("ko:korean-7-1", "Boats?", "ko:c0"), ("ko:korean--8-0", "Ships?", "ko:c0")]
+    assert [(row["_id"], row["text"]) for row in made.corpus] == [
+        ("en:c0", "A boat."), ("en:c1", "Three."), ("en:c2", "A sail."), ("en:c3", "An oar."), ("ko:c0", "Two boats.")]
+    assert made.relevant == [("en:english-7-1", "en:c0"), ("en:english-9-2", "en:c1"), ("ko:korean-7-1", "ko:c0"),
+                             ("ko:korean--8-0", "ko:c0")]
+
+
 def test_text_from_spreadsheets_and_pages_is_made_plain():
     assert plain('"He said ""more"" &amp; left. "') == 'He said "more" & left.'
     assert plain('"One" and ""two') == '"One" and ""two', "quotes at one end are the text's own"
@@ -158,6 +281,38 @@ def test_questions_on_other_passages_are_refused(flores, name, old, new, message
     write(path, path.read_text("utf-8").replace(old, new))
     with pytest.raises(CorpusError, match=message):
         belebele.build(flores)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    (None, "python-docs-tr/faq/library.po: no such file"),
+    ('msgid "Why?"\nmsgstr Neden?\n', "library.po:2: expected msgid, msgstr or more of it, in quotes"),
+    ('msgid "Why?\nmsgstr ""\n', "library.po:1: expected msgid"),
+    ('"Why?"\n', "library.po:1: expected msgid"),
+    ('msgid "Why."\nmsgstr ""\n', "library.po: no question; the layout is not the pinned one")])
+def test_documentation_in_another_layout_is_refused(tmp_path, text, message):
+    documentation(tmp_path)
+    path = tmp_path / "python-docs-tr/faq/library.po"
+    path.unlink()
+    if text:
+        write(path, text)
+    with pytest.raises((CorpusError, FileNotFoundError), match=message):
+        python_faq.build(tmp_path)
+
+
+@pytest.mark.parametrize(("file", "old", "new", "message"), [
+    (tydi_goldp.FILE, "korean--8", "thai--8", r"dev.json: data\[2\]: id 'thai--8-0' begins with none of arabic"),
+    (tydi_goldp.FILE, '"qas"', '"questions"', r"dev.json: data\[0\]: field 'qas' is null, expected a list"),
+    (tydi.FILE, "A sail", "The sail", "train.json: no paragraph of language en has a sha256 that begins with"),
+    (tydi.FILE, None, None, "tydiqa-goldp-v1.1-train.json: no such file")])
+def test_gold_passages_in_another_layout_are_refused(gold_passages, file, old, new, message):
+    path = gold_passages / "tydiqa" / file
+    text = path.read_text("utf-8")
+    path.unlink()
+    if old:
+        assert old in text
+        write(path, text.replace(old, new))
+    with pytest.raises((CorpusError, FileNotFoundError), match=message):
+        tydi_goldp.build(gold_passages)
 
 
 def test_made_once_under_its_name_and_read_by_the_library(tmp_path, monkeypatch, capsys):
@@ -206,14 +361,38 @@ def test_checkouts_are_of_the_pinned_commits(tmp_path, monkeypatch):
         assert any(fnmatch(f"/testsets/{path}", pattern) for pattern in flores[2]), path
 
 
+def test_released_files_are_those_of_the_pinned_checksums(tmp_path, monkeypatch):
+    asked = {}
+
+    def fetch(url, checksums, folder):
+        asked.update({f"{url}/{name}": (digest[:8], folder.relative_to(tmp_path).as_posix())
+                      for name, digest in checksums.items()})
+    monkeypatch.setattr(public, "fetch_files", fetch)
+    monkeypatch.setenv("HYBRIDLIB_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"ood/tydiqa/tydiqa-goldp-v1.1-dev.json: no such file"):
+        ood.make("tydi-goldp", tmp_path / "out")
+    home = "https://storage.googleapis.com/tydiqa/v1.1/tydiqa-goldp-v1.1"
+    assert asked == {f"{home}-dev.json": ("b286e0f3", "ood/tydiqa"), f"{home}-train.json": ("cefc8e09", "ood/tydiqa")}
+
+
+def test_each_language_of_the_documentation_has_a_commit():
+    checkouts = ood.SOURCES["python-faq"].checkouts
+    assert len({repository for repository, _, _ in checkouts}) == len({commit for _, commit, _ in checkouts}) == 10
+    for _, commit, patterns in checkouts:
+        assert len(commit) == 40 and int(commit, 16) and any(fnmatch("/faq/windows.po", x) for x in patterns)
+
+
 def test_the_preset_reads_what_is_built():
     further = yaml.safe_load((ROOT / "configs/xquad.yaml").read_text("utf-8"))["data"]["further"]
-    assert {f"ood/{name}" for name in ood.SOURCES} <= {entry["folder"] for entry in further}
+    assert {f"ood/{name}" for name in ood.SOURCES} == {
+        entry["folder"] for entry in further if entry["format"] == "beir"}
     assert len(belebele.LANGUAGES) == len(set(belebele.LANGUAGES)) == 204
     assert 488 - len(belebele.left_out()) == 300
+    drawn = tydi_goldp.DISTRACTORS.read_text("utf-8").splitlines()
+    assert Counter(line[:3] for line in drawn) == {"en ": 500, "ko ": 500, "sw ": 500} and len({*drawn}) == 1500
 
 
-@pytest.mark.parametrize("name", ["tico19", "belebele-flores200"])
+@pytest.mark.parametrize("name", ["tico19", "belebele-flores200", "python-faq", "tydi-goldp"])
 def test_the_pinned_bytes_are_those_that_were_measured_on(name):
     import gzip
     import hashlib
@@ -228,4 +407,4 @@ def test_the_pinned_bytes_are_those_that_were_measured_on(name):
 def test_a_name_that_is_none_is_refused(capsys):
     with pytest.raises(SystemExit):
         ood.main(["nothing", "--out", "x"])
-    assert "no nothing; there are afriqa tico19 belebele-flores200" in capsys.readouterr().err
+    assert "no nothing; there are afriqa tico19 belebele-flores200 python-faq tydi-goldp" in capsys.readouterr().err

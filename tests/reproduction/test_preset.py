@@ -133,6 +133,8 @@ def test_further_test_sets_are_read_when_they_are_asked_for_and_no_sooner(tmp_pa
 def test_a_third_of_belebele_is_every_third_language_and_german():
     (entry,) = yaml.safe_load((ROOT / "configs" / "mini.yaml").read_text("utf-8"))["data"]["further"]
     assert entry["languages"] == sorted([*belebele.LANGUAGES[::3], "deu_Latn"]) and len(entry["languages"]) == 69
+    assert entry["clusters"] == [f"p{n:03d}" for n in range(488) if n not in belebele.left_out()][::3]
+    assert len(entry["clusters"]) == 100
 
 
 def test_some_languages_of_a_further_test_set(tmp_path):
@@ -143,8 +145,8 @@ def test_some_languages_of_a_further_test_set(tmp_path):
     entry = {"format": "beir", "name": "some", "folder": str(tmp_path), "languages": ["de", "en"]}
     found = with_further(tmp_path, entry).further["some"]
     assert found.languages == ("de", "en") and found.queries["text"].tolist() == ["de"] and found.left_out == 1
-    with pytest.raises(ValueError, match="test set 'some' has nothing in 'xx'; its languages are de, en, fr"):
-        with_further(tmp_path, entry | {"languages": ["xx"]}).further["some"]
+    with pytest.raises(ValueError, match="test set 'some' has no language 'xx', cluster 'c'"):
+        with_further(tmp_path, entry | {"languages": ["xx"], "clusters": ["c"]}).further["some"]
 
 
 def test_further_test_sets_change_no_key(tmp_path):

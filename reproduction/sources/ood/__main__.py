@@ -19,8 +19,8 @@ import pooch
 
 from hybridlib import files
 from hybridlib.data import CorpusError
-from reproduction.sources import public
-from reproduction.sources.ood import afriqa, belebele, tico
+from reproduction.sources import public, tydi
+from reproduction.sources.ood import afriqa, belebele, python_faq, tico, tydi_goldp
 from reproduction.sources.ood.records import Records
 
 FILES = ("queries.jsonl", "corpus.jsonl", "qrels.tsv")
@@ -37,11 +37,14 @@ class Source(NamedTuple):
         Repositories of `public.GITHUB`, a commit of each, and patterns of the files that are read.
     sha256 : tuple of str
         Of `FILES`.
+    released : tuple of (str, str)
+        Files of TyDi QA's release, which are read from ``tydiqa/``, and the sha256 of each.
     """
 
     build: Callable[[Path], Records]
     checkouts: tuple[tuple[str, str, Sequence[str]], ...]
     sha256: tuple[str, str, str]
+    released: tuple[tuple[str, str], ...] = ()
 
 
 # One checkout for two sets, so that the list of its 222,073 files is downloaded once.
@@ -60,13 +63,25 @@ SOURCES = {
         "6ce0ab4f057a53cdcfac657fd7259f9693c48a84c28e8659b2f33323fd47e9a4",
         "9c4808e4e80930cefce637d6501959fbde448839dc47d9eaca349492c4d2485f",
         "a12e274f580a2aca9f53416c93ccf39d5ec6d4ba2baa0ddbe2d9d7398def6c5c")),
+    "python-faq": Source(python_faq.build, tuple(
+        (*home, python_faq.FILES) for home in python_faq.REPOSITORIES.values()), (
+        "ab93ed0e1ac386e67d0bc11ff2048e27903b82185aef948b199e6c23c878b685",
+        "6c14df431a9902b8dd1b3aa0da067343d2e8863afa1e1b906194992bb2c71ff7",
+        "0b546722358a587018067e07ee5719fc460f68ae499dcecc698aed05dec57f74")),
+    "tydi-goldp": Source(tydi_goldp.build, (), (
+        "bf37b5d5f08e197a2076276e062ec86eb21a27be1c7ca6268a6bb67f0b22fd60",
+        "cba0b744e2fb551ee35081d65165f8e7821a5f5a92676a5334178ddd99332815",
+        "4b5439d6376075c289b121a8cd9222719f3dc81c420d7717513d8fac2f7ece85"),
+        ((tydi_goldp.FILE, tydi_goldp.CHECKSUM), (tydi.FILE, tydi.CHECKSUM))),
 }
 
 
 def _fetch(source: Source, folder: Path) -> Path:
-    """Check out what a set is built from, as far as it is not there; returns the folder that holds the checkouts."""
+    """Get what a set is built from, as far as it is not there; returns the folder that holds it."""
     for repository, commit, patterns in source.checkouts:
         public.fetch_commit(f"{public.GITHUB}/{repository}", commit, patterns, folder / repository.rsplit("/", 1)[-1])
+    if source.released:
+        public.fetch_files(tydi.URL, dict(source.released), folder / "tydiqa")
     return folder
 
 
@@ -97,8 +112,8 @@ def make(name: str, out: Path, given: Path | None = None) -> str:
     out : path
         The folder of the data; the set becomes its ``ood/<name>``.
     given : path, optional
-        Holds checkouts, under the names of their repositories; nothing is downloaded then. Without it downloads are
-        kept in the user's cache (``HYBRIDLIB_DATA`` overrides it).
+        Holds checkouts, under the names of their repositories, and TyDi QA's files in ``tydiqa/``; nothing is
+        downloaded then. Without it downloads are kept in the user's cache (``HYBRIDLIB_DATA`` overrides it).
 
     Returns
     -------

@@ -3,6 +3,9 @@
 Real questions on programming, in as many languages as have translated them; a question is answered in each of its
 languages. Every language is read from its own repository, at whatever release of Python it has reached, so that the
 answers of two languages can differ by an edit of the English original. The English is that of `ENGLISH`.
+
+Questions, code and headings are told by their form, since the files do not mark them: a question of two sentences
+stands with its answer in the one before it, and a line of code that ends like a sentence stays.
 """
 
 import json
@@ -85,7 +88,7 @@ def messages(path: Path) -> list[Message]:
         else:
             parts = re.fullmatch(r'(?:(msgid|msgstr) )?(".*")', text)
             try:
-                keyword, value = parts[1], json.loads(parts[2], strict=False)
+                keyword, value = parts[1], json.loads(parts[2])
                 if keyword == "msgid":
                     found.append((place, fuzzy, {"msgid": "", "msgstr": ""}))
                     place, fuzzy = 0, False
@@ -123,7 +126,8 @@ def _answers(path: Path) -> dict[str, tuple[Message, list[Message]]]:
     answer: list[Message] = []      # what stands before the first question
     for message in messages(path):
         if is_question(message.original):
-            found[message.original] = message, answer = message, []
+            answer = []
+            found[message.original] = message, answer
         elif is_prose(message.original):
             answer.append(message)
     if not found:

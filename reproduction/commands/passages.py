@@ -1,0 +1,91 @@
+"""How well the passages of each language are found by questions in other languages, and what goes with it.
+
+    python -m reproduction.commands.passages --preset mini --test-set belebele-third --first 69
+
+Of a test set whose passages are in many languages, one relevant passage in each for every question. The runs must have
+been trained and evaluated here. Writes, beside the committed evidence, ``passages.csv`` (what each language's passages
+gain) and ``passages_go_with.csv`` (its correlation with what is known of the languages, ``languages.csv``, in which the
+encoder's tokenizer cuts the passages anew).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hybridlib import files
+from hybridlib.encoding import load
+from hybridlib.errors import one_line_errors
+from hybridlib.evaluation import NO_SEED
+from reproduction.commands.domains import DRAWS, FACTS, read_facts
+from reproduction.findings import domains
+from reproduction.run import Store, System
+from reproduction.workspace import Workspace
+
+SYSTEMS = ("untrained", "X-X", "X-Y", "Hybrid", "untrained + subspace", "untrained + erasure-corpus",
+           "Hybrid + subspace", "Hybrid + erasure-corpus")
+GAINS = (*((name, "") for name in SYSTEMS), *((name, "untrained") for name in SYSTEMS[1:]), ("Hybrid", "X-X"),
+         ("Hybrid + subspace", "Hybrid"), ("Hybrid + erasure-corpus", "Hybrid"))
+
+
+def passages(store: Store, test_set: str, seeds: Sequence[int], first: int) -> pd.DataFrame:
+    """`domains.of_passages` of every system and seed, with ``system`` and ``seed``."""
+    parts = []
+    for system in map(System.parse, SYSTEMS):
+        for seed in seeds if system.is_trained else [NO_SEED]:
+            table = domains.of_passages(store.ranks(system, seed, test_set), first)
+            parts.append(table.assign(system=str(system), seed=seed))
+    return pd.concat(parts, ignore_index=True)
+
+
+def gains(kept: pd.DataFrame, facts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the passages of each language gain, and how that goes with facts about the languages.
+
+    Parameters
+    ----------
+    kept : DataFrame (see `passages`)
+    facts : DataFrame
+        ``language`` and `FACTS`.
+    """
+    rows, related, known = [], [], facts.set_index("language")
+    measures = [name for name in kept if f"{name}: queries" in kept]
+    for measure in measures:
+        for (system, reference), (table, drawn) in domains.gains(kept, GAINS, measure, DRAWS).items():
+            place = {"measure": measure, "system": system, "reference": reference,
+                     "seeds": kept.loc[(kept["system"] == system) & (kept["seed"] >= 0), "seed"].nunique()}
+            rows.append(table.rename_axis("language").reset_index().assign(**place))
+            related += [place | {"fact": fact} | domains.goes_with(table, drawn, known[fact]) for fact in FACTS]
+    return pd.concat(rows, ignore_index=True), pd.DataFrame(related)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m reproduction.commands.passages", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="mini", help="a file of configs/, without its ending")
+    parser.add_argument("--test-set", required=True, help="a test set of the preset")
+    parser.add_argument("--first", type=int, required=True, help="how far down the pool is looked")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--data", default="", help="folder of the preset's data, where it needs one")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    chosen = parser.parse_args(arguments)
+    with one_line_errors():
+        store = Store.open(chosen.preset, Workspace(chosen.data or None, chosen.device))
+        about = store.workspace.results(chosen.preset) / "languages.csv"
+        test_set = store.test_set(chosen.test_set)
+        facts = read_facts(about)
+        others, facts = (facts[(facts["test_set"] == chosen.test_set) == own] for own in (False, True))
+        facts = domains.with_tokens(facts, [test_set], load(store.preset.config["encoder"])[0].tokenizer)
+        table, related = gains(passages(store, chosen.test_set, chosen.seeds, chosen.first), facts)
+        for made, file in ((pd.concat([others, facts]), about),
+                           *((x.assign(benchmark=chosen.test_set), about.parent / chosen.device / f"{name}.csv")
+                             for name, x in (("passages", table), ("passages_go_with", related)))):
+            with files.atomic(file) as temporary:
+                made.to_csv(temporary, index=False, float_format="%.6g")
+            print(f"{len(made)} rows -> {file}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
