@@ -19,10 +19,19 @@ def one_line_errors() -> Iterator[None]:
     """
     try:
         yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Else Python flushes what is left when it ends, and complains.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + 13)  # as what a shell ends by SIGPIPE
+        _flush()
+    except BrokenPipeError as error:
+        try:
+            _flush()
+        except BrokenPipeError:
+            # Else Python flushes what is left when it ends, and complains.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + 13)  # as what a shell ends by SIGPIPE
+        sys.exit(f"error: {error}")  # another pipe, or a connection
     except (OSError, ValueError, ImportError, RunError) as error:
         sys.exit(f"error: {error}")
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # closed before the program began
+        sys.stdout.flush()

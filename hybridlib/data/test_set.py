@@ -4,8 +4,10 @@ XQuAD-R and MLQA-R (`hybridlib.data.lareqa`), a folder in BEIR's layout, records
 become the same `TestSet`.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,36 +130,44 @@ class TestSet:
         return pd.DataFrame({side: table["language"].value_counts().reindex(list(self.languages), fill_value=0)
                              for side, table in (("queries", self.queries), ("candidates", self.candidates))})
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that is in it; a test set of the same name with other texts, or fewer, has another one."""
+        digest = hashlib.sha256()
+        for table in (self.queries, self.candidates, self.relevant):
+            digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def answers(self, query: int) -> np.ndarray:
         """Rows of the candidates that are relevant to a query, ascending."""
         start, stop = np.searchsorted(self.relevant["query"].to_numpy(), [query, query + 1])
         return self.relevant["candidate"].to_numpy()[start:stop]
 
     def only(self, languages: Sequence[str], clusters: Sequence[str] | None = None) -> "TestSet":
-        """The queries and candidates that are in some of the languages and clusters; without an answer queries go.
+        """The part of the test set that is in some of the languages and clusters.
+
+        Queries that have no answer there go, and are counted in ``left_out``, which does not know of those that the
+        source itself left out; a language that has nothing any more is none of the test set's.
 
         Raises
         ------
         ValueError
             If there is no such language or cluster, or nothing is left.
         """
-        parts, problems = [], []
-        for name, chosen in (("language", languages), ("cluster", clusters)):
-            if chosen is not None:
-                there = {*self.queries[name], *self.candidates[name]}
-                problems += [f"{name} {x!r}" for x in chosen if x not in there]
-                parts.append((name, chosen))
-        if problems:
-            raise ValueError(f"test set {self.name!r} has no {', '.join(problems)}")
+        parts = [(name, x) for name, x in (("language", languages), ("cluster", clusters)) if x is not None]
+        if unknown := [f"{name} {x!r}" for name, chosen in parts for x in chosen
+                       if not (self.queries[name].eq(x).any() or self.candidates[name].eq(x).any())]:
+            raise ValueError(f"test set {self.name!r} has no {', '.join(unknown)}")
         asked, kept = (np.logical_and.reduce([table[name].isin(chosen) for name, chosen in parts])
                        for table in (self.queries, self.candidates))
         pairs = self.relevant[asked[self.relevant["query"]] & kept[self.relevant["candidate"]]]
         answered = np.unique(pairs["query"])
         pairs = pairs.assign(query=np.searchsorted(answered, pairs["query"]),
                              candidate=np.cumsum(kept)[pairs["candidate"]] - 1)
-        return TestSet(self.name, tuple(x for x in self.languages if x in languages),
-                       self.queries.iloc[answered].reset_index(drop=True),
-                       self.candidates[kept].reset_index(drop=True), pairs.reset_index(drop=True),
+        queries, candidates = self.queries.iloc[answered], self.candidates[kept]
+        there = {*queries["language"], *candidates["language"]}
+        return TestSet(self.name, tuple(x for x in self.languages if x in there), queries.reset_index(drop=True),
+                       candidates.reset_index(drop=True), pairs.reset_index(drop=True),
                        int(asked.sum()) - len(answered))
 
     @classmethod

@@ -48,6 +48,10 @@ class Evaluation:
         return _READING
 
 
+# What a loss reads beside a question and its passage (`hybridlib.training.PairDataset`).
+_MORE_COLUMNS = {"english": ("english_query", "english_passage"), "parallel_query": ("parallel_query",)}
+
+
 def _card(name: str, preset: str, run: Path, results: dict[str, dict[str, str]]) -> SentenceTransformerModelCardData:
     """What a run folder knows, where sentence-transformers' card has a place for it."""
     settings, made, model = (json.loads((run / file).read_text("utf-8")) for file in (
@@ -58,7 +62,8 @@ def _card(name: str, preset: str, run: Path, results: dict[str, dict[str, str]])
         CrossingInfoNCE if settings.get("temperature_crossing") is not None else None)
     loss = f"hybridlib.training.{ours.__name__}" if ours else (
         "sentence_transformers.sentence_transformer.losses.MultipleNegativesRankingLoss")
-    data = [{"name": f"{file} (sha256 {digest[:12]}…)", "columns": ["query", "passage"], "loss": {"fullname": loss}}
+    columns = ["query", "passage", *_MORE_COLUMNS.get(getattr(ours, "needs", None), ())]
+    data = [{"name": f"{file} (sha256 {digest[:12]}…)", "columns": columns, "loss": {"fullname": loss}}
             for file, digest in settings["data"]]
     card = SentenceTransformerModelCardData(
         model_name=name, language=settings["languages"], train_datasets=data, local_files_only=True,

@@ -17,6 +17,7 @@ import argparse
 import json
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -170,9 +171,9 @@ def score(run: Run, tasks: Sequence["AbsTaskRetrieval"], device: str = "cpu", ca
     tasks : sequence of AbsTaskRetrieval
     device : str
     cache : path, optional
-        Where mteb keeps what it has scored, so that an interrupted call is gone on with: in a folder of this model's
-        own, named by its weights and by where the tasks' data are from. mteb's cache calls all local models by one
-        name, and would give a second one the first one's scores.
+        Where mteb keeps what it has scored, so that an interrupted call is gone on with: in folders of this model's
+        own, named by its weights and by where a task's data are from. mteb's cache calls all local models by one name,
+        and would give a second one the first one's scores.
 
     Returns
     -------
@@ -186,16 +187,18 @@ def score(run: Run, tasks: Sequence["AbsTaskRetrieval"], device: str = "cpu", ca
     model, _ = load(run.place)
     prompts = Prompts.of(model)
     model.prompts = {"query": prompts.query, "document": prompts.passage}
-    kept = None
-    if cache is not None:
-        known = {"model": files.fingerprint(run.place) if Path(run.place).is_dir() else run.place,
-                 "data": [str(task.metadata.dataset["path"]) for task in tasks]}
-        kept = ResultCache(cache / files.key(known)[:16])
-    # The subsets of a task share texts: each is encoded once.
-    with TemporaryDirectory() as embeddings:
-        results = mteb.evaluate(CachedEmbeddingWrapper(SentenceTransformerEncoderWrapper(model.to(device)), embeddings),
-                                tasks, cache=kept, co2_tracker=False, encode_kwargs={"batch_size": 64})
-    of = {result.task_name: result.scores for result in results}
+    weights = files.fingerprint(run.place) if Path(run.place).is_dir() else run.place
+    of = {}
+    for task in tasks:
+        kept = cache and ResultCache(cache / files.key({"model": weights, "data": _data_of(task)}))
+        # The subsets of a task share texts: those of another subset are not encoded again.
+        with TemporaryDirectory() as embeddings, warnings.catch_warnings():
+            # An empty cache is no reason to warn, nor is a text that stands twice in a call.
+            warnings.filterwarnings("ignore", module=r"mteb\.models\.cache_wrappers")
+            (result,) = mteb.evaluate(
+                CachedEmbeddingWrapper(SentenceTransformerEncoderWrapper(model.to(device)), embeddings), task,
+                cache=kept, co2_tracker=False, encode_kwargs={"batch_size": 64})
+        of[result.task_name] = result.scores
     # What was scored before may hold more subsets than are asked for now.
     return pd.DataFrame([
         {"task": task.metadata.name, "measure": task.metadata.main_score, "split": split, "subset": found["hf_subset"],
@@ -203,6 +206,12 @@ def score(run: Run, tasks: Sequence["AbsTaskRetrieval"], device: str = "cpu", ca
          "score": found["main_score"]}
         for task in tasks for split, subsets in of[task.metadata.name].items() for found in subsets
         if found["hf_subset"] in task.hf_subsets])
+
+
+def _data_of(task: "AbsTaskRetrieval") -> str:
+    """What a task's data are: those that it was given, or a folder, or a name at the hub."""
+    given = getattr(task, "test_set", None)
+    return given.fingerprint if given is not None else str(task.metadata.dataset["path"])
 
 
 def over_runs(scores: pd.DataFrame) -> pd.DataFrame:
@@ -220,6 +229,11 @@ def over_runs(scores: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``task``, ``measure``, ``split``, ``subset``, ``languages``, ``system``, ``runs``, ``score``, ``low``, ``high``;
         the last two are missing with one run, which says nothing of how runs vary.
+
+    Raises
+    ------
+    ValueError
+        If the runs of a task were scored on other subsets.
     """
     by = ["task", "measure", "split"]
     subsets = scores.groupby(["task", "system", "seed"])["subset"].agg(frozenset)

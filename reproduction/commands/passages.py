@@ -3,7 +3,7 @@
     python -m reproduction.commands.passages --preset mini --test-set belebele-third --first 69
 
 Of a test set whose passages are in many languages, one relevant passage in each for every question. The runs must have
-been trained and evaluated here. Writes, beside the committed evidence, ``passages.csv`` (what each language's passages
+been trained here. Writes, beside the committed evidence, ``passages.csv`` (what each language's passages
 gain) and ``passages_go_with.csv`` (its correlation with what is known of the languages, ``languages.csv``, in which the
 encoder's tokenizer cuts the passages anew).
 """
@@ -11,6 +11,7 @@ encoder's tokenizer cuts the passages anew).
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -31,12 +32,11 @@ GAINS = (*((name, "") for name in SYSTEMS), *((name, "untrained") for name in SY
 
 def passages(store: Store, test_set: str, seeds: Sequence[int], first: int) -> pd.DataFrame:
     """`domains.of_passages` of every system and seed, with ``system`` and ``seed``."""
-    parts = []
-    for system in map(System.parse, SYSTEMS):
-        for seed in seeds if system.is_trained else [NO_SEED]:
-            table = domains.of_passages(store.ranks(system, seed, test_set), first)
-            parts.append(table.assign(system=str(system), seed=seed))
-    return pd.concat(parts, ignore_index=True)
+    runs = [(system, seed) for system in map(System.parse, SYSTEMS)
+            for seed in (seeds if system.is_trained else [NO_SEED])]
+    store.evaluate(runs, [test_set])  # together, so that the layers that they share are computed once
+    return pd.concat([domains.of_passages(store.ranks(system, seed, test_set), first).assign(
+        system=str(system), seed=seed) for system, seed in runs], ignore_index=True)
 
 
 def gains(kept: pd.DataFrame, facts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -55,7 +55,8 @@ def gains(kept: pd.DataFrame, facts: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
             place = {"measure": measure, "system": system, "reference": reference,
                      "seeds": kept.loc[(kept["system"] == system) & (kept["seed"] >= 0), "seed"].nunique()}
             rows.append(table.rename_axis("language").reset_index().assign(**place))
-            related += [place | {"fact": fact} | domains.goes_with(table, drawn, known[fact]) for fact in FACTS]
+            related += [place | {"fact": fact} | domains.goes_with(table, drawn, known[fact]) for fact in FACTS
+                        if known[fact].notna().any()]
     return pd.concat(rows, ignore_index=True), pd.DataFrame(related)
 
 
@@ -75,16 +76,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = store.workspace.results(chosen.preset) / "languages.csv"
         test_set = store.test_set(chosen.test_set)
         facts = read_facts(about)
-        others, facts = (facts[(facts["test_set"] == chosen.test_set) == own] for own in (False, True))
+        facts = facts[facts["test_set"] == chosen.test_set]
+        if lacking := sorted({*test_set.candidates["language"]} - {*facts["language"]}):
+            raise ValueError(f"{about}: nothing is said of {', '.join(lacking)} in {chosen.test_set}")
         facts = domains.with_tokens(facts, [test_set], load(store.preset.config["encoder"])[0].tokenizer)
         table, related = gains(passages(store, chosen.test_set, chosen.seeds, chosen.first), facts)
-        for made, file in ((pd.concat([others, facts]), about),
-                           *((x.assign(benchmark=chosen.test_set), about.parent / chosen.device / f"{name}.csv")
-                             for name, x in (("passages", table), ("passages_go_with", related)))):
-            with files.atomic(file) as temporary:
-                made.to_csv(temporary, index=False, float_format="%.6g")
-            print(f"{len(made)} rows -> {file}")
+        folder = about.parent / chosen.device
+        for made, file, by in ((facts, about, "test_set"), (table, folder / "passages.csv", "benchmark"),
+                               (related, folder / "passages_go_with.csv", "benchmark")):
+            _write(made.assign(**{by: chosen.test_set}), file, by)
     return 0
+
+
+def _write(table: pd.DataFrame, file: Path, by: str) -> None:
+    """Write the rows of a test set to a table, in place of those that it has of it."""
+    if file.is_file():
+        there = pd.read_csv(file, keep_default_na=False, dtype=str)
+        table = pd.concat([there[~there[by].isin(table[by])], table], ignore_index=True)
+    with files.atomic(file) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    print(f"{len(table)} rows -> {file}")
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def of_passages(ranks: pd.DataFrame, first: int) -> pd.DataFrame:
         is told by theirs: ``crosslingual AP``, among the passages of that language, and ``in the first <first>``, the
         share of questions for which the passage is so far up in the pool.
     """
-    across = ranks[ranks["language"] != ranks["query_language"]]
+    across = ranks[(ranks["language"] != ranks["query_language"]) & (ranks["rank_in_language"] > 0)]
     found = {"crosslingual AP": 1 / across["rank_in_language"],
              f"in the first {first}": across["rank_in_pool"] <= first}
     by = ["question", "cluster", "language"]

@@ -95,11 +95,12 @@ def not_at_hand(store: Store, items: Sequence[Item]) -> dict[str, str]:
 def share(items: Sequence[Item], number: int, of: int) -> list[Item]:
     """Every ``of``-th run of a plan, from the ``number``-th on (1 is the first); all items of a run are in one share.
 
-    For several processes that measure together, each with a folder of runs of its own.
+    So are the shares of its weights, which are made of it. For several processes that measure together, each with a
+    folder of runs of its own.
     """
-    runs = list(dict.fromkeys((item.system, item.seed) for item in items))
+    runs = list(dict.fromkeys(map(_whole, items)))
     mine = set(runs[number - 1::of])
-    return [item for item in items if (item.system, item.seed) in mine]
+    return [item for item in items if _whole(item) in mine]
 
 
 def seconds_of(text: str) -> float:
@@ -140,7 +141,7 @@ def spend(store: Store, items: Sequence[Item], seconds: float, *, discard: bool 
     seconds : float
         The budget.
     discard : bool
-        Whether a trained run's folder goes when all its items are measured.
+        Whether a trained run's folder goes when all its items are measured, and those of the shares of its weights.
     tell : callable
         Told of every item.
     clock : callable
@@ -176,12 +177,29 @@ def _whole(item: Item) -> tuple[System, int]:
     return item.system.without("trained_share"), item.seed
 
 
-def cost(store: Store, item: Item) -> float:
-    """Seconds that an item will take by what was measured so far; 0 where nothing is known."""
+def _costs(store: Store, items: Sequence[Item]) -> Iterator[float]:
+    """What items will take one after the other; of a run and the shares of its weights the first is trained."""
+    trained: set[tuple[System, int]] = set()
+    for item in items:
+        yield cost(store, item, is_trained=_whole(item) in trained)
+        trained.add(_whole(item))
+
+
+def cost(store: Store, item: Item, is_trained: bool = False) -> float:
+    """Seconds that an item will take by what was measured so far; 0 where nothing is known.
+
+    Parameters
+    ----------
+    store : Store
+    item : Item
+    is_trained : bool
+        Whether its run will have been trained for another item.
+    """
     found = sorted((store.folder / "evidence" / store.workspace.device).glob("*/*.cells.parquet"))
     every = [facts | {"block": file.parent.name} for file in found for facts in facts_of(file)]
     training = 0.0
-    if item.system.is_trained and not any(store.is_trained(*run) for run in (_whole(item), (item.system, item.seed))):
+    runs = (_whole(item), (item.system, item.seed))
+    if item.system.is_trained and not is_trained and not any(store.is_trained(*run) for run in runs):
         pace = [facts["training seconds"] / facts["steps"] for facts in every if facts["steps"]]
         training = store.preset.settings(item.system, item.seed).steps * fmean(pace) if pace else 0.0
     evaluation = [facts["measuring seconds"] for facts in every if facts["block"] == item.block
@@ -194,6 +212,6 @@ def rest(store: Store, left: Sequence[Item]) -> str:
     lines = []
     for block in dict.fromkeys(item.block for item in left):
         items = [item for item in left if item.block == block]
-        minutes = sum(cost(store, item) for item in items) / 60
+        minutes = sum(_costs(store, items)) / 60
         lines.append(f"left of {block}: {len(items)} runs, about {minutes:.0f} minutes")
     return "\n".join(lines) or "nothing is left"

@@ -77,8 +77,11 @@ def is_kept(folder: Path, store: Store, system: System, seed: int, test_sets: Se
         return False
     facts = facts_of(file)[0]
     asked = (("test sets", test_sets), ("remedies", remedies), ("ranks", ranks))
+    # An earlier version did not say what was in the test sets.
+    made_on = facts.get("test set fingerprints", {})
     return facts["key"] == files.key(store.preset.choices(system, seed)) and all(
-        set(names) <= set(facts[of]) for of, names in asked)
+        set(names) <= set(facts[of]) for of, names in asked) and all(
+        made_on[name] == store.test_set(name).fingerprint for name in test_sets if name in made_on)
 
 
 def _cells_file(folder: Path, store: Store, system: System, seed: int) -> Path:
@@ -123,9 +126,9 @@ def keep(folder: Path, store: Store, system: System, seed: int, test_sets: Seque
             parts.append(cells(per_query(table)).assign(benchmark=name, system=str(remedied),
                                                         sampling=system.sampling, remedy=remedied.remedy, seed=seed))
             if not remedied.remedy and name in ranks:
-                keys = Path(folder) / f"{name}.keys.parquet"
-                if not keys.is_file():
-                    _write(table[KEYS], keys, _facts_of_test_set(store.test_set(name)))
+                keys, of_test_set = Path(folder) / f"{name}.keys.parquet", _facts_of_test_set(store.test_set(name))
+                if not keys.is_file() or facts_of(keys)[0] != of_test_set:
+                    _write(table[KEYS], keys, of_test_set)
                 _write(table.drop(columns=KEYS), Path(folder) / f"{store.run_folder(system, seed).name}.{name}"
                                                                 ".ranks.parquet", facts)
     whole = pd.concat(parts, ignore_index=True)
@@ -134,7 +137,9 @@ def keep(folder: Path, store: Store, system: System, seed: int, test_sets: Seque
     counts = [name for name in whole if name.endswith(": queries")]
     whole = whole.astype(dict.fromkeys(sums, "float32") | dict.fromkeys(counts, "int32"))
     _write(whole, _cells_file(folder, store, system, seed), every[-1] | {
-        "test sets": list(test_sets), "remedies": list(remedies), "ranks": list(ranks),
+        "test sets": list(test_sets),
+        "test set fingerprints": {name: store.test_set(name).fingerprint for name in test_sets},
+        "remedies": list(remedies), "ranks": list(ranks),
         "measuring seconds": round(time.monotonic() - started, 1) if anew else None})
 
 

@@ -91,8 +91,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup_steps": _whole(0), "max_length": _whole(1), "trainable_layers": _maybe(_whole(1)),
     "eval_steps": _whole(1), "patience": _whole(1), "precision": _one_of("auto", "bf16", "fp32"),
     "groups": _maybe(_whole(1)), "sets": _maybe(_names(lambda x: isinstance(x, str), "a list of different set names")),
-    "loss": _maybe(_one_of("info_nce", "symmetric", "distillation", "embedding_distillation", "lakda",
-                          "clear")),
+    "loss": _maybe(_one_of("info_nce", "symmetric", "distillation", "embedding_distillation", "lakda", "clear")),
     "mini_batch_size": _maybe(_whole(1)), "trained_share": _maybe(_number(0, 1, above=True)),
     "temperature_crossing": _maybe(_number(0.001, 10)),
 }
@@ -130,8 +129,8 @@ class TrainingSettings:
     loss : {"info_nce", "symmetric", "distillation", "embedding_distillation", "lakda", "clear"} or None
         None is InfoNCE; symmetric is the mean of it and of that of passages which look for their question; distillation
         is `hybridlib.training.EnglishRankingDistillation`, embedding_distillation
-        `hybridlib.training.EnglishEmbeddingDistillation`, lakda `hybridlib.training.LaKDA`, clear
-        `hybridlib.training.CLEAR`.
+        `hybridlib.training.EnglishEmbeddingDistillation` (of which ``temperature`` says only which checkpoint is kept),
+        lakda `hybridlib.training.LaKDA`, clear `hybridlib.training.CLEAR`.
     trained_share : float or None
         The weights that are kept: so much of the trained ones, the rest of those that training started from (WiSE-FT,
         Wortsman et al. 2022). None is 1.
@@ -198,14 +197,14 @@ class TrainingSettings:
     def _problems_of_loss(self) -> list[str]:
         """What the loss cannot be had with; the settings are good one by one."""
         problems, loss = [], self.loss or "info_nce"
-        if loss in ("symmetric", "lakda", "clear") and self.mini_batch_size:
+        if loss != "info_nce" and self.mini_batch_size:
             problems.append(f"mini_batch_size is {self.mini_batch_size}, and loss={loss} takes none")
         if loss in ("lakda", "clear"):
             if self.sampling != "X-Y" or self.when_unable != "error":
                 problems.append(f"loss={loss} needs each question in two languages: sampling X-Y, and when_unable: "
                                 f"error (they are {self.sampling} and {self.when_unable})")
-            if self.hard_negatives:
-                problems.append(f"hard_negatives is true, and loss={loss} takes none")
+        if loss not in ("info_nce", "symmetric") and self.hard_negatives:
+            problems.append(f"hard_negatives is true, and loss={loss} takes none")
         if self.temperature_crossing is not None and (self.sampling not in ("Hybrid", *ORDERED) or loss != "info_nce"):
             problems.append(f"temperature_crossing is {self.temperature_crossing:g}: it belongs to InfoNCE under a "
                             f"sampling with X-X and X-Y batches, as Hybrid (this is {loss} under {self.sampling})")

@@ -141,10 +141,10 @@ class Store:
         own = [run for run in runs if not run[0].encoder]
         for test_set in map(self.test_set, names or self.test_sets):
             for group in [own, *([run] for run in runs if run not in own)]:
-                if all(self._is_evaluated(*run, test_set.name) for run in group):
+                if all(self._is_evaluated(*run, test_set) for run in group):
                     continue
                 with files.alone(self.folder, wait=True):
-                    missing = [run for run in group if not self._is_evaluated(*run, test_set.name)]
+                    missing = [run for run in group if not self._is_evaluated(*run, test_set)]
                     if missing:
                         self._evaluate(missing, test_set)
 
@@ -152,11 +152,15 @@ class Store:
         """What is in the folder of a trained model; of other encoders the settings say it."""
         return files.fingerprint(self.run_folder(system, seed) / "model") if system.is_trained else None
 
-    def _is_evaluated(self, system: System, seed: int, test_set: str) -> bool:
-        """Whether there are ranks on a test set, made by the very model that is there now."""
-        facts = self._facts_file(system, seed, test_set)
-        return folder.ranks_file(self.run_folder(system, seed), test_set).is_file() and facts.is_file() and (
-            json.loads(facts.read_text("utf-8")).get("model") == self._model_fingerprint(system, seed))
+    def _is_evaluated(self, system: System, seed: int, test_set: TestSet) -> bool:
+        """Whether there are ranks on this very test set, made by the very model that is there now."""
+        file = self._facts_file(system, seed, test_set.name)
+        if not (folder.ranks_file(self.run_folder(system, seed), test_set.name).is_file() and file.is_file()):
+            return False
+        facts = json.loads(file.read_text("utf-8"))
+        # An earlier version did not say what was in the test set.
+        return facts.get("model") == self._model_fingerprint(system, seed) and (
+            facts.get("test_set", test_set.fingerprint) == test_set.fingerprint)
 
     def _load_together(self, runs: Sequence[Run]) -> tuple[encoding.Siblings, list[str], encoding.Prompts]:
         """Models of systems as siblings; where each came from; and the prompts that they take."""
@@ -209,7 +213,7 @@ class Store:
                 save_file({"queries": queries, "candidates": candidates}, temporary)
             files.write_json(self._facts_file(*run, test_set.name), folder.manifest(
                 started, **about(source, prompts, siblings.dtype, self.workspace.device, counts), encoded=counts,
-                evaluated_together=len(runs), model=model))
+                evaluated_together=len(runs), model=model, test_set=test_set.fingerprint))
             with files.atomic(folder.ranks_file(place, test_set.name)) as temporary:
                 table.to_parquet(temporary, index=False)
 
@@ -326,7 +330,7 @@ class Store:
         ``seed`` is `hybridlib.evaluation.NO_SEED` where nothing was trained.
         """
         runs = [(system, seed) for system in systems for seed in (seeds if system.is_trained else [NO_SEED])]
-        self.evaluate(runs, test_set and [test_set])
+        self.evaluate(runs, [test_set or self.preset.test_set.name])
         fitted = list(dict.fromkeys((system.base, seed) for system, seed in runs
                                     if needs_training_means(system.remedy)))
         if fitted:

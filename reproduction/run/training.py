@@ -92,17 +92,14 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
             if processes > 1:
                 raise ValueError(f"loss={name} runs in one process")
             for corpus in corpora:
-                if settings.hard_negatives or not all(
-                        "en" in side and corpus.has(side, "en").all() for side in (corpus.query, corpus.passage)):
-                    raise ValueError(f"loss={name} needs every group of {corpus.name!r} in English, and no hard "
-                                     "negatives")
+                if not all("en" in side and corpus.has(side, "en").all() for side in (corpus.query, corpus.passage)):
+                    raise ValueError(f"loss={name} needs every group of {corpus.name!r} in English")
             teacher, _ = encoding.load(settings.encoder, settings.max_length)
-            teacher = teacher.to(model.device)
-            return (EnglishEmbeddingDistillation(model, teacher) if name == "embedding_distillation" else
-                    EnglishRankingDistillation(model, teacher, settings.temperature))
+            temperature = () if name == "embedding_distillation" else (settings.temperature,)
+            return MORE_TEXTS[name](model, teacher.to(model.device), *temperature)
         case "lakda" | "clear" as name:
             if processes > 1:
-                raise ValueError(f"loss={settings.loss} runs in one process")
+                raise ValueError(f"loss={name} runs in one process")
             for corpus in corpora:
                 _check_parallel_questions(corpus, settings)
             return MORE_TEXTS[name](model, settings.temperature)

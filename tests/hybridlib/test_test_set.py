@@ -240,6 +240,14 @@ def test_some_languages_have_the_pairs_that_lie_within_them(seed):
     assert len(some.queries) + some.left_out == len(asked)
 
 
+def test_the_fingerprint_is_of_all_that_is_in_a_test_set():
+    def of(queries=QUERIES, candidates=CANDIDATES, relevant=RELEVANT):
+        return TestSet.from_records("toy", queries, candidates, relevant).fingerprint
+    others = {of(), of([QUERIES[0] | {"text": "dois?"}, *QUERIES[1:]]), of(relevant=RELEVANT[1:]),
+              of(candidates=[CANDIDATES[0] | {"text": "X"}, *CANDIDATES[1:]])}
+    assert of() == of() and len(others) == 4
+
+
 def test_parallel_questions_have_each_others_answers():
     """q stands in two of three languages, r in one; the second language's candidates begin at row 2."""
     test_set = TestSet.from_parallel(

@@ -1,6 +1,7 @@
 """A checkpoint to share says what it is."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -64,6 +65,22 @@ def test_a_folder_that_can_be_pushed(store, tmp_path, monkeypatch):
     assert 'SentenceTransformer("my-model")' in lines
     assert np.allclose(ran["query_embeddings"], ran["model"].encode([f"query: {x}" for x in ran["queries"]]))
     assert np.allclose(ran["document_embeddings"], ran["model"].encode([f"passage: {x}" for x in ran["documents"]]))
+
+
+@pytest.mark.parametrize(("change", "loss", "columns"), [
+    ("", "MultipleNegativesRankingLoss", "query and passage"),
+    (" temperature_crossing=0.05", "hybridlib.training.CrossingInfoNCE", "query and passage"),
+    (" loss=embedding_distillation", "hybridlib.training.EnglishEmbeddingDistillation",
+     "query, passage, english_query, and english_passage")])
+def test_the_loss_is_named_with_what_it_reads(store, tmp_path, change, loss, columns):
+    system = System.parse(f"Hybrid{change}")
+    if change:
+        shutil.copytree(store.run_folder(HYBRID, 0), store.run_folder(system, 0))
+        files.write_json(store.run_folder(system, 0) / "settings.json", store.preset.choices(system, 0))
+    written = (card.write(store, system, 0, tmp_path / "my-model") / "README.md").read_text("utf-8")
+    assert re.search(rf"Loss: .*{loss}", written)
+    # The library leaves the columns out where it has nothing to say of the loss.
+    assert f"Columns: {columns}\n" in written.replace("<code>", "").replace("</code>", "")
 
 
 def test_the_weights_are_those_of_the_run(store, tmp_path):

@@ -173,7 +173,7 @@ class Toy:
         self.now, self.done, self.folder, self.workspace = 0.0, [], folder, Workspace()
         monkeypatch.setattr(plan, "is_kept", lambda _, store, system, seed, *rest: (str(system), seed) in self.done)
         monkeypatch.setattr(plan, "keep", self.keep)
-        monkeypatch.setattr(plan, "cost", lambda store, item: self.price(item) if self.done else 0.0)
+        monkeypatch.setattr(plan, "cost", lambda store, item, is_trained=False: self.price(item) if self.done else 0)
 
     def price(self, item):
         return 10 + item.system.setting("steps", 40)
@@ -198,6 +198,39 @@ def test_no_run_is_begun_that_does_not_fit_and_a_shorter_one_behind_it_is(monkey
     # Asked again, it goes on.
     assert plan.spend(toy, items, 1000, tell=lambda text: None, clock=lambda: toy.now) == []
     assert len(toy.done) == 5 and plan.rest(toy, []) == "nothing is left"
+
+
+HALF, TENTH = (System.parse(f"X-X trained_share={share}") for share in (0.5, 0.1))
+
+
+def test_the_shares_of_a_run_stay_with_it_and_cost_one_training(store, monkeypatch):
+    monkeypatch.setattr(plan, "facts_of", lambda file: [{"training seconds": 100.0, "steps": 10,
+                                                         "measuring seconds": 7.0}])
+    place = plan.folder_of(store, plan.Item("one", XX, 0, ()))
+    place.mkdir(parents=True)
+    (place / "known.cells.parquet").touch()
+    items = [plan.Item("one", system, seed, ()) for seed in (5, 6) for system in (HALF, XX, TENTH, XY)]
+    assert [len(plan.share(items, number, 4)) for number in (1, 2, 3, 4)] == [3, 1, 3, 1]
+    steps = store.preset.settings(XX, 5).steps
+    # A training of each of the four runs, at ten seconds a step, and eight evaluations.
+    assert sum(plan._costs(store, items)) == pytest.approx(4 * 10 * steps + 8 * 7)
+    assert plan.rest(store, items) == f"left of one: 8 runs, about {(40 * steps + 56) / 60:.0f} minutes"
+    assert plan.cost(store, items[0], is_trained=True) == 7
+
+
+def test_a_share_and_the_run_that_it_was_made_of_are_discarded_together(store, monkeypatch):
+    items = [plan.Item("one", system, 0, ()) for system in (HALF, TENTH)]
+    half, whole, other = (store.run_folder(*run) for run in ((HALF, 0), (XX, 0), (XX, 1)))
+    kept = {HALF}
+    monkeypatch.setattr(plan, "is_kept", lambda _, store, system, *rest: system in kept)
+    monkeypatch.setattr(plan, "cost", lambda store, item: 1.0)
+    for folder in (half, whole, other):
+        folder.mkdir(parents=True, exist_ok=True)
+    assert plan.spend(store, items, 0.5, discard=True) == items[1:], "no time for the other share"
+    assert half.is_dir() and whole.is_dir(), "which the whole is needed for"
+    kept.add(TENTH)
+    assert plan.spend(store, items, 0.5, discard=True) == []
+    assert not half.exists() and not whole.exists() and other.is_dir()
 
 
 def test_the_budget_goes_from_the_command_line_to_evidence(store, tmp_path, capsys, monkeypatch):

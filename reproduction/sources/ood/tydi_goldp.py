@@ -1,9 +1,9 @@
 """TyDi QA's gold passages (Clark et al. 2020), dev, in nine languages: a question → the paragraph that answers it.
 
 The questions are natural: asked by people who did not know the answer. Each has one paragraph that is known to answer
-it, in its own language; retrieval across languages cannot be measured. Where a language has few paragraphs, 500 of the
-training part stand beside them, none of which `tydi` trains on. Which 500, and in what order, follows no rule that we
-found: `DISTRACTORS` names each by a checksum, as they stood in the test set that the results of this repository were
+it, in its own language; retrieval across languages cannot be measured. In English, Korean and Swahili 500 paragraphs of
+the training part stand beside them, none of which `tydi` trains on. Which 500, and in what order, follows no rule that
+we found: `DISTRACTORS` names each by a checksum, as they stood in the test set that the results of this repository were
 measured on.
 
 The released files could not be had when this was written. What is built from them must have the checksums of that test
@@ -12,6 +12,7 @@ set; the builder was tried on files in the released layout that were made from i
 
 from collections.abc import Iterator
 from hashlib import sha256
+from importlib import resources
 from pathlib import Path
 
 from hybridlib.data import CorpusError
@@ -23,7 +24,7 @@ from reproduction.sources.ood.records import Records
 # file itself.
 FILE, CHECKSUM = "tydiqa-goldp-v1.1-dev.json", "b286e0f34bc7f52259359989716f369b160565bd12ad8f3a3e311f9b0dbad1c0"
 # A language and the beginning of the sha256 of a paragraph on each line, in the order of the corpus.
-DISTRACTORS = Path(__file__).with_name("tydi_goldp_distractors.txt")
+DISTRACTORS = Path(str(resources.files("reproduction.sources.ood") / "tydi_goldp_distractors.txt"))
 # As the ids of questions begin.
 LANGUAGES = {"arabic": "ar", "bengali": "bn", "english": "en", "finnish": "fi", "indonesian": "id", "korean": "ko",
              "russian": "ru", "swahili": "sw", "telugu": "te"}
