@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -76,18 +77,17 @@ def gains(tables: Mapping[str, pd.DataFrame], facts: Mapping[str, str], label: s
     figure, axes = plt.subplots(len(tables), len(facts), figsize=(9.4, 3.4 * len(tables)), sharey="row", squeeze=False)
     for row, (name, table) in zip(axes, tables.items(), strict=True):
         for axis, (fact, about) in zip(row, facts.items(), strict=True):
-            for language, x in table[table[fact].notna()].iterrows():
+            for _, x in table[table[fact].notna()].iterrows():
                 listed = not x["cc100_gib"] == 0
                 axis.plot([x[fact]] * 2, [x["low"], x["high"]], color=colour(sampling), lw=1, alpha=0.45)
                 axis.plot(x[fact], x["difference"], "o", color=colour(sampling), ms=5,
                           mfc=colour(sampling) if listed else "white")
-                if x[fact] > 0:  # those that are not listed stand one upon the other, and are named beside
-                    axis.annotate(language, (x[fact], x["difference"]), (4, 2), textcoords="offset points",
-                                  fontsize=6.5)
             if fact == "cc100_gib":
                 axis.set_xscale("symlog", linthresh=0.1, linscale=0.5)
             axis.axhline(0, color=INK, lw=0.8)
             axis.set(xlabel=about, title=name)
+            # Those that are not listed stand one upon the other, and are named beside.
+            _name(axis, table.loc[table[fact] > 0, [fact, "difference"]])
         row[0].set_ylabel(label)
     figure.tight_layout()
     figure.legend(handles=[Line2D([], [], marker="o", lw=0, ms=6, color=colour(sampling), mfc=fill, label=text)
@@ -95,3 +95,16 @@ def gains(tables: Mapping[str, pd.DataFrame], facts: Mapping[str, str], label: s
                                               ("white", "not listed there"))],
                   loc="upper center", ncol=2, bbox_to_anchor=(0.5, 0.01))
     return head(figure, title, note)
+
+
+def _name(axis: plt.Axes, points: pd.DataFrame) -> None:
+    """Name points that have room for it, the outermost first."""
+    places = axis.transData.transform(points.to_numpy(float))
+    taken: list[tuple[float, float]] = []
+    for number in np.argsort(-np.abs(places - np.median(places, axis=0)).max(axis=1), kind="stable"):
+        x, y = places[number]
+        width = 8 + 5 * len(str(points.index[number]))  # of the name, as that of the others is about
+        if all(abs(x - left) > width or abs(y - low) > 9 for left, low in taken):
+            taken.append((x, y))
+            axis.annotate(str(points.index[number]), points.iloc[number], (4, 2), textcoords="offset points",
+                          fontsize=6.5)
