@@ -11,6 +11,7 @@ encoder's tokenizer cuts the passages anew).
 import argparse
 import sys
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -90,12 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _write(table: pd.DataFrame, file: Path, by: str) -> None:
     """Write the rows of a test set to a table, in place of those that it has of it."""
-    if file.is_file():
-        there = pd.read_csv(file, keep_default_na=False, dtype=str)
-        table = pd.concat([there[~there[by].isin(table[by])], table], ignore_index=True)
+    texts = [StringIO(table.to_csv(index=False, float_format="%.6g")), *([file] if file.is_file() else [])]
+    own, *others = (pd.read_csv(text, keep_default_na=False, dtype=str) for text in texts)
+    every = pd.concat([*(there[~there[by].isin(own[by])] for there in others), own])
     with files.atomic(file) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
-    print(f"{len(table)} rows -> {file}")
+        every.to_csv(temporary, index=False)
+    print(f"{len(every)} rows -> {file}")
 
 
 if __name__ == "__main__":

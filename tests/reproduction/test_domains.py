@@ -15,8 +15,10 @@ from hybridlib.data import TestSet
 from hybridlib.evaluation import NO_SEED, differences, estimates
 from hybridlib.evaluation.measures import sums_and_counts
 from reproduction.commands import domains as command
+from reproduction.commands import passages
 from reproduction.findings import domain_figures, domains
 from reproduction.findings.figures import COLOURS
+from reproduction.run import UNTRAINED
 from reproduction.run.evidence import read_cells
 
 MEASURE = "multilingual AP"
@@ -248,3 +250,48 @@ def test_a_language_without_the_fact_is_not_drawn_and_one_that_is_not_listed_is_
     assert tokens == {(1.5, 0.1): full, (2.5, 0.2): "white", (3.5, 0.3): full}
     assert size == {(3.0, 0.1): full, (0.0, 0.2): "white"}
     plt.close(figure)
+
+
+class Ranked:
+    """A store whose runs rank at random: four questions in English, passages in six languages."""
+
+    LANGUAGES = ("en", "am", "ha", "sw", "yo", "zu")
+
+    def __init__(self):
+        self.evaluated = []
+
+    def evaluate(self, runs, names):
+        self.evaluated.append((len(runs), names))
+
+    def ranks(self, system, seed, test_set):
+        rng = np.random.default_rng([seed + 1, *map(ord, str(system))])
+        found = pd.DataFrame([{"question": f"{n}", "cluster": f"{n}", "query_language": "en", "language": language}
+                              for n in range(4) for language in self.LANGUAGES])
+        return found.assign(rank_in_language=rng.integers(1, 9, 24), rank_in_pool=rng.integers(1, 30, 24))
+
+
+def test_passages_are_told_by_their_language_and_a_fact_that_nothing_is_known_of_is_left_out(monkeypatch):
+    monkeypatch.setattr(passages, "DRAWS", 50)
+    store = Ranked()
+    kept = passages.passages(store, "b", [0, 1], 3)
+    assert store.evaluated == [(3 + 3 * 2 + 2 * 2, ["b"])], "all runs together"
+    facts = pd.DataFrame({"language": store.LANGUAGES, "tokens_per_word": np.nan,
+                          "tokens_against_english": [1, 2, 3, 4, 5, 6], "cc100_gib": [9, 1, 2, 3, 4, 0]})
+    table, related = passages.gains(kept, facts)
+    assert len(table) == len(passages.GAINS) * 2 * 5 and set(table["language"]) == {*store.LANGUAGES} - {"en"}
+    at = table.set_index(["measure", "system", "reference", "language"])["difference"]
+    for measure in ("crosslingual AP", "in the first 3"):
+        expected = at[measure, "Hybrid", "", "sw"] - at[measure, "untrained", "", "sw"]
+        assert at[measure, "Hybrid", "untrained", "sw"] == pytest.approx(expected)
+    assert set(related["fact"]) == {"tokens_against_english", "cc100_gib"}
+    found = store.ranks(UNTRAINED, NO_SEED, "b")
+    assert at["crosslingual AP", "untrained", "", "zu"] == pytest.approx(
+        (1 / found.loc[found["language"] == "zu", "rank_in_language"]).mean())
+
+
+def test_a_table_of_passages_keeps_what_it_has_of_other_test_sets(tmp_path):
+    file = tmp_path / "passages.csv"
+    first = pd.DataFrame({"benchmark": ["a", "b"], "reference": ["", "X-X"], "value": [0.1, 2]})
+    passages._write(first, file, "benchmark")
+    passages._write(pd.DataFrame({"benchmark": ["b"], "reference": [""], "value": [3.0]}), file, "benchmark")
+    assert file.read_text("utf-8").splitlines() == ["benchmark,reference,value", "a,,0.1", "b,,3"]

@@ -1,4 +1,4 @@
-"""Test sets of other domains and languages from their public homes, as preset xquad's ``further`` names them.
+"""Test sets of other domains and languages from their public homes, as presets name them under ``further``.
 
     python -m reproduction.sources.ood --out FOLDER                      download what is missing, and build
     python -m reproduction.sources.ood tico19 --out FOLDER --from SNAPSHOTS     from checkouts that are at hand
