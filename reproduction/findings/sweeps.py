@@ -81,9 +81,10 @@ def cost(store: Store, systems: Sequence[System], seeds: Sequence[int]) -> tuple
     each = [m["seconds"] / m["steps_run"] for m in (json.loads(file.read_text("utf-8")) for file in done)]
     # A share of the weights is made of the whole run, which is trained once for all of them.
     whole = {(system.without("trained_share"), seed) for system, seed in missing}
-    steps = sum(store.preset.settings(*run).steps for run in whole if not store.is_trained(*run))
+    trained = {run for run in whole if not store.is_trained(*run)}
+    steps = sum(store.preset.settings(*run).steps for run in trained)
     pace, size = (fmean(each), fmean(files.size(file.parent) for file in done)) if done else (math.nan, math.nan)
-    return len(missing), steps * pace / 60, len(missing) * size / 1e9
+    return len(missing), steps * pace / 60, len({*missing, *trained}) * size / 1e9
 
 
 def told_cost(store: Store, names: Sequence[str], seeds: Sequence[int], fraction: float) -> str:

@@ -58,6 +58,13 @@ def test_cost_counts_what_is_missing_at_the_pace_of_what_is_there(tmp_path):
     small = sum((done / name).stat().st_size for name in ("settings.json", "manifest.json"))
     # X-X of seed 0 is there; three others are not, 40 steps each at 1.5 seconds, a megabyte each.
     assert sweeps.cost(store, [XX, HYBRID], [0, 1]) == (3, 3 * 40 * 1.5 / 60, 3 * (1_000_000 + small) / 1e9)
+    # Shares of a run: of X-X, seed 0, nothing is trained; of Hybrid one run for both. All leave folders.
+    shares = [System.parse(f"{name} trained_share={share}") for name in ("X-X", "Hybrid") for share in (0.3, 0.5)]
+    assert sweeps.cost(store, shares, [0]) == (4, 40 * 1.5 / 60, 5 * (1_000_000 + small) / 1e9)
+    assert sweeps.told_cost(store, ["order"], [0], 0.25).splitlines() == [
+        "order: 1 systems, 1 runs of them not trained here",
+        "about 1 minutes of training on this machine, 0.0 GB of disk"]
+    assert sweeps.told_cost(store, ["order"], [0], 0) == "order: 4 systems, 4 runs of them not trained here"
 
 
 def test_what_a_step_encodes_is_counted_in_texts_and_tokens(tiny_settings, complete_corpus):
