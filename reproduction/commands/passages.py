@@ -53,7 +53,7 @@ def gains(kept: pd.DataFrame, facts: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
     measures = [name for name in kept if f"{name}: queries" in kept]
     for measure in measures:
         for (system, reference), (table, drawn) in domains.gains(kept, GAINS, measure, DRAWS).items():
-            place = {"measure": measure, "system": system, "reference": reference,
+            place = {"measure": measure, "system": system, "reference": reference or "none",
                      "seeds": kept.loc[(kept["system"] == system) & (kept["seed"] >= 0), "seed"].nunique()}
             rows.append(table.rename_axis("language").reset_index().assign(**place))
             related += [place | {"fact": fact} | domains.goes_with(table, drawn, known[fact]) for fact in FACTS
