@@ -19,10 +19,11 @@ def one_line_errors() -> Iterator[None]:
     """
     try:
         yield
-        _flush()
+        if sys.stdout is not None:  # closed before the program began
+            sys.stdout.flush()
     except BrokenPipeError as error:
         try:
-            _flush()
+            print(flush=True)
         except BrokenPipeError:
             # Else Python flushes what is left when it ends, and complains.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -30,8 +31,3 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f"error: {error}")  # another pipe, or a connection
     except (OSError, ValueError, ImportError, RunError) as error:
         sys.exit(f"error: {error}")
-
-
-def _flush() -> None:
-    if sys.stdout is not None:  # closed before the program began
-        sys.stdout.flush()

@@ -14,6 +14,7 @@ from datasets import Dataset
 from hybridlib import files
 from hybridlib.data import RELEASED, ParallelCorpus, TestSet, read_groups, read_lareqa, verify_checksum
 from hybridlib.data.lareqa import read_lareqa_paragraphs
+from hybridlib.languages import is_language
 from hybridlib.training import ALPHA, LanguageBatchSampler, selection_of
 from reproduction.run.settings import OPTIONAL, SettingsError, TrainingSettings, read_yaml
 from reproduction.run.system import System
@@ -335,7 +336,8 @@ def _entry_problems(entry: Any, formats: dict[str, tuple[set[str], set[str]]]) -
             if not isinstance(value, list) or not value or any(x not in among or value.count(x) > 1 for x in value):
                 yield f"{name} is {value!r:.80}, expected different ones of {', '.join(map(str, among)):.80}"
         elif name in ("languages", "clusters"):
-            if not isinstance(value, list) or not value or any(not _is_text(x) or value.count(x) > 1 for x in value):
+            fits = is_language if name == "languages" else _is_text
+            if not isinstance(value, list) or not value or any(not fits(x) or value.count(x) > 1 for x in value):
                 yield f"{name} is {value!r:.80}, expected a list of different {name} of the test set"
         elif name == "sha256":
             if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):

@@ -48,6 +48,8 @@ def test_presets_with_other_values(tmp_path, name):
     a file, a folder and the set that is held out of may have any printable name, and a whole number may be large."""
     config, refused = yaml.safe_load(CONFIGS[name]), 0
     for path in places(config):
+        if path[-2:-1] in (("languages",), ("clusters",)) and path[-1] > 1:
+            continue  # as the first two
         # The same code reads all three: some values show that it reaches what the larger ones have beside mini's.
         for other in OTHERS if name == "mini" else OTHERS[::4]:
             problem = problem_of(tmp_path, yaml.safe_dump(changed(config, path, other)))
@@ -55,7 +57,8 @@ def test_presets_with_other_values(tmp_path, name):
             may_be_read = (
                 (other is None and last in ("trainable_layers", "alpha"))
                 or (other is True and last in ("pair_per_batch", "hard_negatives", "needs_folder"))
-                or (other == "x/y" and last in ("encoder", "file", "folder", "held_out_of"))
+                or (other == "x/y" and ("clusters" in path[:-1]
+                                        or last in ("encoder", "file", "folder", "held_out_of")))
                 or (other == 10 ** 400 and last in ("batch_size", "steps", "warmup_steps", "max_length", "eval_steps",
                                                     "patience", "trainable_layers", "passages", "seed")))
             assert (problem is None) == may_be_read, (path, other, problem)
@@ -70,7 +73,7 @@ def test_presets_with_other_values(tmp_path, name):
     ("steps: 40", "steps: " + "[" * 3000, "nested too deeply"), ("steps: 40", "steps: *x", "undefined alias"),
     ("steps: 40", 'steps: "\\ud800"', "lone surrogate"), ("steps: 40", "steps: \x00", "special characters"),
     ("steps: 40", "steps: " + "9" * 5000, "4300"), ("steps: 40", "steps: !!python/name:os.system x", "tag"),
-    ("steps: 40", "<<: 7", "line 20, column 1"), ("steps: 40", "steps: &x [*x]", "steps is")])
+    ("steps: 40", "<<: 7", r"line \d+, column 1: .*merge"), ("steps: 40", "steps: &x [*x]", "steps is")])
 def test_presets_with_other_lines(tmp_path, old, new, reason):
     assert CONFIGS["mini"].count(old) == 1
     with pytest.raises(SettingsError, match=reason):
