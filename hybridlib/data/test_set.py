@@ -155,8 +155,8 @@ class TestSet:
             If there is no such language or cluster, or nothing is left.
         """
         parts = [(name, x) for name, x in (("language", languages), ("cluster", clusters)) if x is not None]
-        if unknown := [f"{name} {x!r}" for name, chosen in parts for x in chosen
-                       if not (self.queries[name].eq(x).any() or self.candidates[name].eq(x).any())]:
+        there = {name: {*self.queries[name], *self.candidates[name]} for name, _ in parts}
+        if unknown := [f"{name} {x!r}" for name, chosen in parts for x in chosen if x not in there[name]]:
             raise ValueError(f"test set {self.name!r} has no {', '.join(unknown)}")
         asked, kept = (np.logical_and.reduce([table[name].isin(chosen) for name, chosen in parts])
                        for table in (self.queries, self.candidates))
@@ -165,8 +165,8 @@ class TestSet:
         pairs = pairs.assign(query=np.searchsorted(answered, pairs["query"]),
                              candidate=np.cumsum(kept)[pairs["candidate"]] - 1)
         queries, candidates = self.queries.iloc[answered], self.candidates[kept]
-        there = {*queries["language"], *candidates["language"]}
-        return TestSet(self.name, tuple(x for x in self.languages if x in there), queries.reset_index(drop=True),
+        left = {*queries["language"], *candidates["language"]}
+        return TestSet(self.name, tuple(x for x in self.languages if x in left), queries.reset_index(drop=True),
                        candidates.reset_index(drop=True), pairs.reset_index(drop=True),
                        int(asked.sum()) - len(answered))
 

@@ -163,7 +163,19 @@ class CLEAR(torch.nn.Module):
                 + self.beta * _divergence(reverse, forward))
 
 
-class EnglishRankingDistillation(torch.nn.Module):
+class _EnglishDistillation(torch.nn.Module):
+    """A student that is trained, and a teacher that is not, of batches that have their texts in English too."""
+
+    needs = "english"
+
+    def __init__(self, model: SentenceTransformer, teacher: SentenceTransformer):
+        super().__init__()
+        self.model = model
+        # In a list, so that it is neither trained nor saved with the student.
+        self._teacher = [teacher.eval().requires_grad_(False)]
+
+
+class EnglishRankingDistillation(_EnglishDistillation):
     """The student should rank a batch as a teacher ranks the same batch in English.
 
     The idea of distilling a monolingual ranking into a multilingual retriever (among others Huang et al. 2023, arXiv
@@ -179,13 +191,9 @@ class EnglishRankingDistillation(torch.nn.Module):
     temperature : float
     """
 
-    needs = "english"
-
     def __init__(self, model: SentenceTransformer, teacher: SentenceTransformer, temperature: float):
-        super().__init__()
-        self.model, self.temperature = model, temperature
-        # In a list, so that it is neither trained nor saved with the student.
-        self._teacher = [teacher.eval().requires_grad_(False)]
+        super().__init__(model, teacher)
+        self.temperature = temperature
 
     def _log_distribution(self, model, *columns):
         queries, passages = _embeddings(model, columns)
@@ -200,7 +208,7 @@ class EnglishRankingDistillation(torch.nn.Module):
         return functional.cross_entropy(self._log_distribution(self.model, *columns[:2]), target)
 
 
-class EnglishEmbeddingDistillation(torch.nn.Module):
+class EnglishEmbeddingDistillation(_EnglishDistillation):
     """The student should place each text where a teacher places its English translation.
 
     Multilingual knowledge distillation (Reimers & Gurevych 2020, arXiv 2004.09813): the squared distance between the
@@ -214,14 +222,6 @@ class EnglishEmbeddingDistillation(torch.nn.Module):
     model, teacher : SentenceTransformer
         The teacher is not trained.
     """
-
-    needs = "english"
-
-    def __init__(self, model: SentenceTransformer, teacher: SentenceTransformer):
-        super().__init__()
-        self.model = model
-        # In a list, so that it is neither trained nor saved with the student.
-        self._teacher = [teacher.eval().requires_grad_(False)]
 
     def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
                 ) -> torch.Tensor:

@@ -66,15 +66,13 @@ def by_language(kept: pd.DataFrame, facts: pd.DataFrame) -> tuple[pd.DataFrame, 
     for benchmark, known in facts.groupby("test_set", sort=False):
         known = known.set_index("language")
         part = kept[(kept["benchmark"] == benchmark) & ~kept["query_language"].isin(LEFT_OUT.get(benchmark, ()))]
-        for measure in (name for name in SHOWN[:3] if part[f"{name}: queries"].sum()):
-            pairs = [pair for pair in GAINS if set(pair) <= {*part["system"], ""}]
-            for (system, reference), (table, drawn) in domains.gains(part, pairs, measure, DRAWS).items():
-                place = {"benchmark": benchmark, "measure": measure, "system": system, "reference": reference,
-                         "seeds": part.loc[(part["system"] == system) & (part["seed"] >= 0), "seed"].nunique()}
-                rows.append(table.reset_index().assign(**place))
-                related += [place | {"fact": fact} | domains.goes_with(table, drawn, known[fact]) for fact in FACTS
-                            if known[fact].notna().any()]
-    return pd.concat(rows, ignore_index=True), pd.DataFrame(related)
+        measures = [name for name in SHOWN[:3] if part[f"{name}: queries"].sum()]
+        pairs = [pair for pair in GAINS if set(pair) <= {*part["system"], ""}]
+        told = domains.told_by_language(part, pairs, measures, known[list(FACTS)], DRAWS)
+        for parts, table in zip((rows, related), told, strict=True):
+            table.insert(table.columns.get_loc("measure"), "benchmark", benchmark)
+            parts.append(table)
+    return pd.concat(rows, ignore_index=True), pd.concat(related, ignore_index=True)
 
 
 def read_facts(file: Path) -> pd.DataFrame:

@@ -3,9 +3,9 @@
     python -m reproduction.commands.passages --preset mini --test-set belebele-third --first 69
 
 Of a test set whose passages are in many languages, one relevant passage in each for every question. The runs must have
-been trained here. Writes, beside the committed evidence, ``passages.csv`` (what each language's passages
-gain) and ``passages_go_with.csv`` (its correlation with what is known of the languages, ``languages.csv``, in which the
-encoder's tokenizer cuts the passages anew).
+been trained here. Writes, beside the committed evidence, ``passages.csv`` (what each language's passages gain) and
+``passages_go_with.csv`` (its correlation with what is known of the languages, ``languages.csv``, in which the encoder's
+tokenizer cuts the passages anew).
 """
 
 import argparse
@@ -49,16 +49,10 @@ def gains(kept: pd.DataFrame, facts: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
     facts : DataFrame
         ``language`` and `FACTS`.
     """
-    rows, related, known = [], [], facts.set_index("language")
     measures = [name for name in kept if f"{name}: queries" in kept]
-    for measure in measures:
-        for (system, reference), (table, drawn) in domains.gains(kept, GAINS, measure, DRAWS).items():
-            place = {"measure": measure, "system": system, "reference": reference or "none",
-                     "seeds": kept.loc[(kept["system"] == system) & (kept["seed"] >= 0), "seed"].nunique()}
-            rows.append(table.rename_axis("language").reset_index().assign(**place))
-            related += [place | {"fact": fact} | domains.goes_with(table, drawn, known[fact]) for fact in FACTS
-                        if known[fact].notna().any()]
-    return pd.concat(rows, ignore_index=True), pd.DataFrame(related)
+    table, related = domains.told_by_language(kept, GAINS, measures, facts.set_index("language")[list(FACTS)], DRAWS)
+    none = {"reference": {"": "none"}}
+    return table.rename(columns={"query_language": "language"}).replace(none), related.replace(none)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

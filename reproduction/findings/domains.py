@@ -159,6 +159,33 @@ def goes_with(table: pd.DataFrame, drawn: pd.DataFrame, known: pd.Series, seed: 
             "high": high, "languages": len(known)}
 
 
+def told_by_language(kept: pd.DataFrame, pairs: Sequence[tuple[str, str]], measures: Iterable[str],
+                     known: pd.DataFrame, draws: int = 10_000) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`gains` of several measures in one table, and `goes_with` of each with each fact that something is known of.
+
+    Parameters
+    ----------
+    kept, pairs, draws : see `gains`
+    measures : iterable of str
+    known : DataFrame
+        By language, a column per fact.
+
+    Returns
+    -------
+    (DataFrame, DataFrame)
+        Each with ``measure``, ``system``, ``reference`` ("" for none) and ``seeds``; the second with ``fact``.
+    """
+    rows, related = [], []
+    for measure in measures:
+        for (system, reference), (table, drawn) in gains(kept, pairs, measure, draws).items():
+            place = {"measure": measure, "system": system, "reference": reference,
+                     "seeds": kept.loc[(kept["system"] == system) & (kept["seed"] >= 0), "seed"].nunique()}
+            rows.append(table.reset_index().assign(**place))
+            related += [place | {"fact": fact} | goes_with(table, drawn, known[fact]) for fact in known
+                        if known[fact].notna().any()]
+    return pd.concat(rows, ignore_index=True), pd.DataFrame(related)
+
+
 def of_passages(ranks: pd.DataFrame, first: int) -> pd.DataFrame:
     """How well the passages of each language are found by questions in other languages, as cells.
 
@@ -212,11 +239,10 @@ def with_tokens(facts: pd.DataFrame, test_sets: Iterable[TestSet], tokenizer: "P
             ids = tokenizer(of_language.tolist(), add_special_tokens=False)["input_ids"]
             unknown = sum(one.count(tokenizer.unk_token_id) for one in ids)
             counted[language] = sum(map(len, ids)), of_language.str.split().str.len().sum(), unknown
-        english = next((x for x in counted if x in ENGLISH), None)
-        parallel = english and texts.groupby("question")["language"].nunique().eq(len(counted)).all()
+        english = _english_of(texts)
         for language, (tokens, words, unknown) in counted.items():
             measured.append({"test_set": test_set.name, "language": language, "tokens_per_word": tokens / words,
-                             "tokens_against_english": tokens / counted[english][0] if parallel else np.nan,
+                             "tokens_against_english": tokens / counted[english][0] if english else np.nan,
                              "unknown": unknown / tokens})
     new = pd.DataFrame(measured)
     table = facts.drop(columns=new.columns[2:], errors="ignore").merge(new, on=["test_set", "language"], how="left")
@@ -230,10 +256,16 @@ def _in_most_languages(test_set: TestSet) -> pd.DataFrame:
     return found.assign(question=found["cluster"]) if more else asked
 
 
+def _english_of(texts: pd.DataFrame) -> str | None:
+    """The code of English, of texts in which each ``question`` stands in every language, English among them."""
+    languages = {*texts["language"]}
+    parallel = texts.groupby("question")["language"].nunique().eq(len(languages)).all()
+    return next((x for x in ENGLISH if x in languages and parallel), None)
+
+
 def is_parallel(test_set: TestSet) -> bool:
     """Whether each question is asked in every language, English among them."""
-    return "en" in test_set.query_languages and test_set.queries.groupby("question")["language"].nunique().eq(
-        len(test_set.query_languages)).all()
+    return _english_of(test_set.queries) is not None
 
 
 def numbers_of_the_passage(test_set: TestSet) -> pd.Series:

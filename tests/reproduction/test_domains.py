@@ -252,6 +252,15 @@ def test_a_language_without_the_fact_is_not_drawn_and_one_that_is_not_listed_is_
     plt.close(figure)
 
 
+def test_a_language_is_named_where_there_is_room():
+    table = pd.DataFrame({"difference": [0.10, 0.101, 0.5], "low": 0.0, "high": 0.6, "cc100_gib": [3.0, 3.0, 9.0]},
+                         index=["sw", "zu", "en"])
+    figure = domain_figures.gains({"T": table}, {"cc100_gib": "GiB"}, "gain", "Hybrid", "title")
+    named = {text.get_text() for text in figure.axes[0].texts}
+    assert "en" in named and len(named & {"sw", "zu"}) == 1
+    plt.close(figure)
+
+
 class Ranked:
     """A store whose runs rank at random: four questions in English, passages in six languages."""
 

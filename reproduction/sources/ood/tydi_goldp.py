@@ -10,13 +10,12 @@ The released files could not be had when this was written. What is built from th
 set; the builder was tried on files in the released layout that were made from it.
 """
 
-from collections.abc import Iterator
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 
 from hybridlib.data import CorpusError
-from hybridlib.data.reading import field, read_json, read_text
+from hybridlib.data.reading import read_text
 from reproduction.sources import tydi
 from reproduction.sources.ood.records import Records
 
@@ -25,9 +24,6 @@ from reproduction.sources.ood.records import Records
 FILE, CHECKSUM = "tydiqa-goldp-v1.1-dev.json", "b286e0f34bc7f52259359989716f369b160565bd12ad8f3a3e311f9b0dbad1c0"
 # A language and the beginning of the sha256 of a paragraph on each line, in the order of the corpus.
 DISTRACTORS = Path(str(resources.files("reproduction.sources.ood") / "tydi_goldp_distractors.txt"))
-# As the ids of questions begin.
-LANGUAGES = {"arabic": "ar", "bengali": "bn", "english": "en", "finnish": "fi", "indonesian": "id", "korean": "ko",
-             "russian": "ru", "swahili": "sw", "telugu": "te"}
 
 
 def checksum(paragraph: str) -> str:
@@ -39,24 +35,11 @@ def checksum(paragraph: str) -> str:
     return sha256(paragraph.encode()).hexdigest()[:8]
 
 
-def _questions(path: Path) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (language, id, question, paragraph) of a released file, in order."""
-    for number, article in enumerate(field(read_json(path), "data", list, str(path))):
-        place = f"{path}: data[{number}]"
-        for paragraph in field(article, "paragraphs", list, place):
-            context = field(paragraph, "context", str, place)
-            for question in field(paragraph, "qas", list, place):
-                name, text = (field(question, key, str, place) for key in ("id", "question"))
-                if (language := name.partition("-")[0]) not in LANGUAGES:
-                    raise CorpusError([f"{place}: id {name!r} begins with none of {', '.join(LANGUAGES)}"])
-                yield LANGUAGES[language], name, " ".join(text.split()), " ".join(context.split())
-
-
 def _distractors(path: Path) -> dict[str, list[str]]:
     """The paragraphs of the training file that `DISTRACTORS` names, by language."""
     named = [(line or "").split() for _, line, _ in read_text(DISTRACTORS)]
     languages = {language for language, _ in named}
-    known = {(language, checksum(paragraph)): paragraph for language, _, _, paragraph in _questions(path)
+    known = {(language, checksum(paragraph)): paragraph for language, _, _, paragraph in tydi.questions(path)
              if language in languages}
     found: dict[str, list[str]] = {language: [] for language in languages}
     for language, digest in named:
@@ -77,8 +60,8 @@ def build(folder: Path) -> Records:
     FileNotFoundError, CorpusError
         If a file is missing or not laid out as it is released.
     """
-    asked: dict[str, list[tuple[str, str, str]]] = {language: [] for language in LANGUAGES.values()}
-    for language, *question in _questions(folder / "tydiqa" / FILE):
+    asked: dict[str, list[tuple[str, str, str]]] = {language: [] for language in tydi.LANGUAGES.values()}
+    for language, *question in tydi.questions(folder / "tydiqa" / FILE):
         asked[language].append(tuple(question))
     distractors = _distractors(folder / "tydiqa" / tydi.FILE)
     made = Records.empty()
