@@ -2,6 +2,8 @@
 
 from hybridlib.training.losses import (
     CLEAR,
+    AnchoredInfoNCE,
+    CentredInfoNCE,
     CrossingInfoNCE,
     EnglishEmbeddingDistillation,
     EnglishRankingDistillation,
@@ -23,7 +25,8 @@ from hybridlib.training.sources import SamplingError
 from hybridlib.training.trainer import LanguageBatchTrainer, Progress, freeze, selection_of
 from hybridlib.training.weights import average_weights
 
-__all__ = ["ALPHA", "CLEAR", "MIXED", "ORDERED", "SAMPLINGS", "CrossingInfoNCE", "EnglishEmbeddingDistillation",
-           "EnglishRankingDistillation", "LaKDA", "LanguageBatchSampler", "LanguageBatchTrainer", "LanguageBatches",
-           "Pair", "PairDataset", "ParallelDataset", "Progress", "SamplingError", "average_weights", "describe",
-           "freeze", "info_nce", "language_batches", "parallel_dataset", "selection_of"]
+__all__ = ["ALPHA", "CLEAR", "MIXED", "ORDERED", "SAMPLINGS", "AnchoredInfoNCE", "CentredInfoNCE", "CrossingInfoNCE",
+           "EnglishEmbeddingDistillation", "EnglishRankingDistillation", "LaKDA", "LanguageBatchSampler",
+           "LanguageBatchTrainer", "LanguageBatches", "Pair", "PairDataset", "ParallelDataset", "Progress",
+           "SamplingError", "average_weights", "describe", "freeze", "info_nce", "language_batches", "parallel_dataset",
+           "selection_of"]

@@ -97,6 +97,32 @@ class CrossingInfoNCE(torch.nn.Module):
         return (self.crosslingual if crosses else self.monolingual)(sentence_features, None)
 
 
+class CentredInfoNCE(torch.nn.Module):
+    """InfoNCE after the mean of a batch's questions is subtracted from them, and that of its passages from those.
+
+    For batches of one question and one passage language, where those means are the languages' own: what a text's
+    language is no longer tells its passage from others, and nothing is learnt by moving a language as a whole. Where
+    such a model is searched, the means of the languages are to be removed as well (`hybridlib.remedies`). What is left
+    of a text is brought to length one.
+
+    Parameters
+    ----------
+    model : SentenceTransformer
+    temperature : float
+    """
+
+    def __init__(self, model: SentenceTransformer, temperature: float):
+        super().__init__()
+        self.model, self.temperature = model, temperature
+
+    def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
+                ) -> torch.Tensor:
+        """The loss of a batch: a scalar."""
+        queries, passages = (functional.normalize(texts - texts.mean(0), dim=1)
+                             for texts in _embeddings(self.model, sentence_features))
+        return _own(queries @ passages.T / self.temperature)
+
+
 class LaKDA(torch.nn.Module):
     """InfoNCE, and a question in two languages should rank the batch's passages alike.
 
@@ -174,6 +200,13 @@ class _EnglishDistillation(torch.nn.Module):
         # In a list, so that it is neither trained nor saved with the student.
         self._teacher = [teacher.eval().requires_grad_(False)]
 
+    def _texts_and_targets(self, sentence_features: Iterable[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, ...]:
+        """The student's questions and passages, and where the teacher has both in English, one after the other."""
+        columns = list(sentence_features)
+        with torch.no_grad():
+            targets = torch.cat(_embeddings(self._teacher[0], columns[2:]))
+        return *_embeddings(self.model, columns[:2]), targets
+
 
 class EnglishRankingDistillation(_EnglishDistillation):
     """The student should rank a batch as a teacher ranks the same batch in English.
@@ -226,8 +259,33 @@ class EnglishEmbeddingDistillation(_EnglishDistillation):
     def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
                 ) -> torch.Tensor:
         """The loss of a batch: a scalar."""
-        columns = list(sentence_features)
-        with torch.no_grad():
-            targets = _embeddings(self._teacher[0], columns[2:])
-        texts = _embeddings(self.model, columns[:2])
-        return (torch.cat(texts) - torch.cat(targets)).square().sum(1).mean()
+        queries, passages, targets = self._texts_and_targets(sentence_features)
+        return (torch.cat([queries, passages]) - targets).square().sum(1).mean()
+
+
+class AnchoredInfoNCE(_EnglishDistillation):
+    """InfoNCE, and each text should stay where a teacher places its English translation.
+
+    The sum of `info_nce` and of so many times the loss of `EnglishEmbeddingDistillation`, of the same embeddings.
+
+    Parameters
+    ----------
+    model, teacher : SentenceTransformer
+        The teacher is not trained.
+    temperature : float
+        Of InfoNCE.
+    weight : float
+        Of the distance. At a temperature of .01 about 10 give both a gradient of one size.
+    """
+
+    def __init__(self, model: SentenceTransformer, teacher: SentenceTransformer, temperature: float,
+                 weight: float = 10.0):
+        super().__init__(model, teacher)
+        self.temperature, self.weight = temperature, weight
+
+    def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
+                ) -> torch.Tensor:
+        """The loss of a batch: a scalar."""
+        queries, passages, targets = self._texts_and_targets(sentence_features)
+        distance = (torch.cat([queries, passages]) - targets).square().sum(1).mean()
+        return _own(queries @ passages.T / self.temperature) + self.weight * distance

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices = []
         for number, choice in enumerate(found["choices"], 1):
             cells = half(cells_of(choice, [choice["benchmark"]]), choice["articles"])
-            table = gains(cells, choice["candidates"], reference, rule["better"])
+            table = gains(cells, choice["candidates"], reference, rule["better"], choice.get("units"))
             chosen = choose(table, rule["monolingual_loss"])
             choices.append(table.assign(choice=number, chosen=table["system"] == chosen))
             print(f"choice {number}, from {', '.join(choice['evidence'])}: {chosen}")

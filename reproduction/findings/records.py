@@ -15,6 +15,7 @@ from reproduction.run import UNTRAINED, System
 from reproduction.run.settings import SettingsError, read_yaml
 
 MONOLINGUAL = "monolingual AP"
+TAUGHT = ("distillation", "embedding_distillation", "anchored")  # losses with a teacher
 _PARTS = {"reference", "rule", "choices", "records"}
 
 
@@ -34,6 +35,10 @@ def read_records(file: str | Path) -> dict[str, Any]:
         for number, row in enumerate(found[kind], 1):
             if not isinstance(row, dict) or not must <= row.keys():
                 raise SettingsError(f"{file}: number {number} of {kind} must say {', '.join(sorted(must))}")
+    for number, row in enumerate(found["choices"], 1):
+        if "units" in row and sorted(row["units"]) != sorted(found["rule"]["better"]):
+            raise SettingsError(f"{file}: number {number} of choices: expected units of "
+                                f"{', '.join(found['rule']['better'])}")
     unknown = [name for name in found["rule"]["better"] if name not in MEASURES]
     if unknown:
         raise SettingsError(f"{file}: rule: no measure {', '.join(unknown)}")
@@ -43,14 +48,19 @@ def read_records(file: str | Path) -> dict[str, Any]:
 def dearer(recipe: str, settings: Mapping[str, Any]) -> list[str]:
     """In what a recipe costs more than the settings of a preset: steps, batch or trained layers; empty if in nothing.
 
+    A step with a teacher counts for one and a half: it encodes as many texts again, forwards only.
+
     >>> dearer("X-Y steps=50 trainable_layers=null + erasure-corpus", {"steps": 150, "trainable_layers": 6})
     ['trainable_layers']
+    >>> dearer("X-Y loss=anchored", {"steps": 150}), dearer("X-Y loss=anchored steps=100", {"steps": 150})
+    (['steps'], [])
     """
     def much(value: Any) -> float:
         return np.inf if value is None else value  # all layers
     changes = dict(System.parse(recipe).changes)
+    each = {"steps": 1.5 if changes.get("loss") in TAUGHT else 1}
     return [name for name in ("steps", "batch_size", "trainable_layers")
-            if name in changes and much(changes[name]) > much(settings[name])]
+            if name in settings and much(changes.get(name, settings[name])) * each.get(name, 1) > much(settings[name])]
 
 
 def half(cells: pd.DataFrame, which: str) -> pd.DataFrame:
@@ -64,7 +74,8 @@ def half(cells: pd.DataFrame, which: str) -> pd.DataFrame:
 
 
 def gains(cells: pd.DataFrame, candidates: Sequence[str], reference: str,
-          measures: Sequence[str] = tuple(map(str, HEADLINE))) -> pd.DataFrame:
+          measures: Sequence[str] = tuple(map(str, HEADLINE)),
+          units: Mapping[str, float] | None = None) -> pd.DataFrame:
     """What each candidate gains over the reference, in means over the seeds that both have.
 
     Parameters
@@ -75,6 +86,8 @@ def gains(cells: pd.DataFrame, candidates: Sequence[str], reference: str,
         Systems; those that were not measured are left out.
     reference : str
     measures : sequence of str
+    units : mapping of measure to number, optional
+        What a gain is divided by before the smallest is looked for, say half the width of its usual interval.
 
     Returns
     -------
@@ -95,7 +108,7 @@ def gains(cells: pd.DataFrame, candidates: Sequence[str], reference: str,
             ours, theirs = (_mean(cells, system, name, seeds) for system in (candidate, reference))
             gain = MEASURES[name].better(ours - theirs)
             row[name] = gain / theirs if name == "rank distance" else gain
-        row["smallest"] = min(row[name] for name in measures)
+        row["smallest"] = min(row[name] / (units[name] if units else 1) for name in measures)
         row["within"] = _mean(cells, candidate, MONOLINGUAL, seeds) - untrained
         rows.append(row)
     return pd.DataFrame(rows).sort_values("smallest", ascending=False, kind="stable", ignore_index=True)

@@ -11,7 +11,7 @@ from hybridlib.languages import is_language
 from hybridlib.training import ALPHA, ORDERED, SAMPLINGS
 
 # Settings that are part of a run, and of its key, only where they are given.
-OPTIONAL = ("groups", "sets", "loss", "mini_batch_size", "trained_share", "temperature_crossing")
+OPTIONAL = ("groups", "sets", "loss", "mini_batch_size", "trained_share", "temperature_crossing", "dropout")
 _OF_DATA = ("data", "selection", "encoder_fingerprint")
 
 
@@ -91,11 +91,13 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup_steps": _whole(0), "max_length": _whole(1), "trainable_layers": _maybe(_whole(1)),
     "eval_steps": _whole(1), "patience": _whole(1), "precision": _one_of("auto", "bf16", "fp32"),
     "groups": _maybe(_whole(1)), "sets": _maybe(_names(lambda x: isinstance(x, str), "a list of different set names")),
-    "loss": _maybe(_one_of("info_nce", "symmetric", "distillation", "embedding_distillation", "lakda", "clear")),
+    "loss": _maybe(_one_of("info_nce", "symmetric", "centred", "distillation", "embedding_distillation",
+                           "anchored", "lakda", "clear")),
     "mini_batch_size": _maybe(_whole(1)), "trained_share": _maybe(_number(0, 1, above=True)),
-    "temperature_crossing": _maybe(_number(0.001, 10)),
+    "temperature_crossing": _maybe(_number(0.001, 10)), "dropout": _maybe(_number(0, 0.9)),
 }
-_FLOATS = ("alpha", "temperature", "learning_rate", "weight_decay", "trained_share", "temperature_crossing")
+_FLOATS = ("alpha", "temperature", "learning_rate", "weight_decay", "trained_share", "temperature_crossing",
+           "dropout")
 
 
 @dataclass(frozen=True)
@@ -126,17 +128,21 @@ class TrainingSettings:
         So many training groups, drawn once.
     sets : tuple of str or None
         Only those training sets.
-    loss : {"info_nce", "symmetric", "distillation", "embedding_distillation", "lakda", "clear"} or None
-        None is InfoNCE; symmetric is the mean of it and of that of passages which look for their question; distillation
-        is `hybridlib.training.EnglishRankingDistillation`, embedding_distillation
-        `hybridlib.training.EnglishEmbeddingDistillation` (of which ``temperature`` says only which checkpoint is kept),
-        lakda `hybridlib.training.LaKDA`, clear `hybridlib.training.CLEAR`.
+    loss : {"info_nce", "symmetric", "centred", "distillation", "embedding_distillation", "anchored", "lakda", \
+"clear"} or None
+        None is InfoNCE; symmetric is the mean of it and of that of passages which look for their question; centred is
+        `hybridlib.training.CentredInfoNCE`, distillation `hybridlib.training.EnglishRankingDistillation`,
+        embedding_distillation `hybridlib.training.EnglishEmbeddingDistillation` (of which ``temperature`` says only
+        which checkpoint is kept), anchored `hybridlib.training.AnchoredInfoNCE`, lakda `hybridlib.training.LaKDA`,
+        clear `hybridlib.training.CLEAR`.
     trained_share : float or None
         The weights that are kept: so much of the trained ones, the rest of those that training started from (WiSE-FT,
         Wortsman et al. 2022). None is 1.
     temperature_crossing : float or None
         The temperature of X-Y batches, where a sampling has X-X batches too (`hybridlib.training.CrossingInfoNCE`);
         None is ``temperature``.
+    dropout : float or None
+        Of every layer while it trains; None is the encoder's own.
     encoder_fingerprint : str or None
         Of an encoder in a folder: what was in it (`hybridlib.files.fingerprint`).
 
@@ -173,6 +179,7 @@ class TrainingSettings:
     mini_batch_size: int | None = None
     trained_share: float | None = None
     temperature_crossing: float | None = None
+    dropout: float | None = None
     encoder_fingerprint: str | None = None
 
     def __post_init__(self) -> None:
@@ -203,6 +210,10 @@ class TrainingSettings:
             if self.sampling != "X-Y" or self.when_unable != "error":
                 problems.append(f"loss={loss} needs each question in two languages: sampling X-Y, and when_unable: "
                                 f"error (they are {self.sampling} and {self.when_unable})")
+        if loss == "centred" and self.sampling != "X-X" and not (self.sampling in ("X-Y", "Hybrid", *ORDERED)
+                                                                 and self.pair_per_batch):
+            problems.append(f"loss=centred needs batches of one question and one passage language: X-X, or "
+                            f"pair_per_batch: true (this is {self.sampling})")
         if loss not in ("info_nce", "symmetric") and self.hard_negatives:
             problems.append(f"hard_negatives is true, and loss={loss} takes none")
         if self.temperature_crossing is not None and (self.sampling not in ("Hybrid", *ORDERED) or loss != "info_nce"):

@@ -21,6 +21,8 @@ from hybridlib.data import ParallelCorpus
 from hybridlib.errors import RunError
 from hybridlib.training import (
     CLEAR,
+    AnchoredInfoNCE,
+    CentredInfoNCE,
     CrossingInfoNCE,
     EnglishEmbeddingDistillation,
     EnglishRankingDistillation,
@@ -38,7 +40,7 @@ from reproduction.run.settings import TrainingSettings
 
 # Losses that encode more than a question and its passage, by their names in the settings.
 MORE_TEXTS = {"distillation": EnglishRankingDistillation, "embedding_distillation": EnglishEmbeddingDistillation,
-              "lakda": LaKDA, "clear": CLEAR}
+              "anchored": AnchoredInfoNCE, "lakda": LaKDA, "clear": CLEAR}
 
 
 class _Finite(TrainerCallback):
@@ -88,7 +90,11 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
             return losses.MultipleNegativesRankingLoss(
                 model, scale=1 / settings.temperature, gather_across_devices=processes > 1,
                 directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction")
-        case "distillation" | "embedding_distillation" as name:
+        case "centred":
+            if processes > 1:
+                raise ValueError("loss=centred runs in one process")
+            return CentredInfoNCE(model, settings.temperature)
+        case "distillation" | "embedding_distillation" | "anchored" as name:
             if processes > 1:
                 raise ValueError(f"loss={name} runs in one process")
             for corpus in corpora:
@@ -195,6 +201,9 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
         model.prompts = {"query": prompts.query, "document": prompts.passage}
     model = model.to(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device)
     trained = freeze(model, settings.trainable_layers)
+    for module in model.modules():
+        if settings.dropout is not None and isinstance(module, torch.nn.Dropout):
+            module.p = settings.dropout
     bf16 = encoding.in_bfloat16(settings.precision, device)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints), use_cpu=device == "cpu", bf16=bf16, seed=settings.seed,

@@ -7,6 +7,8 @@ from sentence_transformers import SentenceTransformer
 
 from hybridlib.training import (
     CLEAR,
+    AnchoredInfoNCE,
+    CentredInfoNCE,
     CrossingInfoNCE,
     EnglishEmbeddingDistillation,
     EnglishRankingDistillation,
@@ -81,8 +83,29 @@ def test_embedding_distillation_against_plain_loops():
     assert loss([torch.tensor(c) for c in (*english, *english)]).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_anchored_is_the_sum_of_both():
+    columns = np.random.default_rng(6).standard_normal((4, 5, 8))
+    units = [[text / np.linalg.norm(text) for text in texts] for texts in columns]
+    distance = np.mean([sum((a - b)**2) for texts, targets in ((0, 2), (1, 3))
+                        for a, b in zip(units[texts], units[targets], strict=True)])
+    loss = AnchoredInfoNCE(Looked(), Looked(), 0.2, weight=3.0)([torch.tensor(c) for c in columns])
+    assert loss.item() == pytest.approx(reference(*columns[:2], 0.2) + 3 * distance, rel=1e-5)
+
+
+def test_centred_against_plain_loops():
+    queries, passages = np.random.default_rng(5).standard_normal((2, 5, 8))
+    centred = []
+    for texts in (queries, passages):
+        units = [text / np.linalg.norm(text) for text in texts]
+        centred.append([unit - sum(units) / len(units) for unit in units])
+    expected = reference(*centred, 0.2)
+    assert abs(expected - reference(queries, passages, 0.2)) > 0.05, "the case does not tell centred from plain"
+    loss = CentredInfoNCE(Looked(), 0.2)
+    assert loss([torch.tensor(queries), torch.tensor(passages)]).item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("make", [lambda *models: EnglishRankingDistillation(*models, 0.05),
-                                  EnglishEmbeddingDistillation])
+                                  lambda *models: AnchoredInfoNCE(*models, 0.05), EnglishEmbeddingDistillation])
 def test_distillation_trains_the_student_only(tiny_encoder, make):
     student, teacher = (SentenceTransformer(str(tiny_encoder), device="cpu") for _ in range(2))
     loss = make(student, teacher)

@@ -44,6 +44,13 @@ def test_gains_are_differences_and_a_share_of_the_rank_distance():
     assert table["within"].tolist() == pytest.approx([-0.003, -0.06]) and table["seeds"].tolist() == [3, 3]
 
 
+def test_gains_in_units():
+    units = dict(zip(NUMBERS, (0.01, 0.02, 0.02, 0.05), strict=True))
+    table = records.gains(cells(FOUR), ["good"], "Hybrid", units=units)
+    assert table["smallest"].tolist() == pytest.approx([2.0])  # of 3.7, 2, 3, 5
+    assert table["monolingual AP"].tolist() == pytest.approx([0.037])
+
+
 def test_the_chosen_one_keeps_the_rule_within_a_language_even_where_another_gains_more():
     every = cells(FOUR | {"better": (0.790, 0.75, 0.60, 200.0)})  # .010 under the untrained encoder
     good = records.gains(every, ["good", "better"], "Hybrid")
