@@ -54,6 +54,11 @@ def _own(scores: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
 
+def _centred(texts: torch.Tensor) -> torch.Tensor:
+    """Embeddings (batch, width) less their mean, of length one again."""
+    return functional.normalize(texts - texts.mean(0), dim=1)
+
+
 def _divergence(of: torch.Tensor, under: torch.Tensor) -> torch.Tensor:
     """KL(of ‖ under) of the softmax of each row of two tables of scores, the mean over rows; both get gradients."""
     return functional.kl_div(under.log_softmax(1), of.log_softmax(1), reduction="batchmean", log_target=True)
@@ -118,8 +123,7 @@ class CentredInfoNCE(torch.nn.Module):
     def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
                 ) -> torch.Tensor:
         """The loss of a batch: a scalar."""
-        queries, passages = (functional.normalize(texts - texts.mean(0), dim=1)
-                             for texts in _embeddings(self.model, sentence_features))
+        queries, passages = map(_centred, _embeddings(self.model, sentence_features))
         return _own(queries @ passages.T / self.temperature)
 
 
@@ -276,16 +280,20 @@ class AnchoredInfoNCE(_EnglishDistillation):
         Of InfoNCE.
     weight : float
         Of the distance. At a temperature of .01 about 10 give both a gradient of one size.
+    centred : bool
+        Whether InfoNCE is that of `CentredInfoNCE`: what it leaves out, where a language lies, the distance settles.
     """
 
     def __init__(self, model: SentenceTransformer, teacher: SentenceTransformer, temperature: float,
-                 weight: float = 10.0):
+                 weight: float = 10.0, centred: bool = False):
         super().__init__(model, teacher)
-        self.temperature, self.weight = temperature, weight
+        self.temperature, self.weight, self.centred = temperature, weight, centred
 
     def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
                 ) -> torch.Tensor:
         """The loss of a batch: a scalar."""
         queries, passages, targets = self._texts_and_targets(sentence_features)
         distance = (torch.cat([queries, passages]) - targets).square().sum(1).mean()
+        if self.centred:
+            queries, passages = map(_centred, (queries, passages))
         return _own(queries @ passages.T / self.temperature) + self.weight * distance

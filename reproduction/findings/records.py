@@ -15,7 +15,7 @@ from reproduction.run import UNTRAINED, System
 from reproduction.run.settings import SettingsError, read_yaml
 
 MONOLINGUAL = "monolingual AP"
-TAUGHT = ("distillation", "embedding_distillation", "anchored")  # losses with a teacher
+TAUGHT = ("distillation", "embedding_distillation", "anchored", "centred_anchored")  # losses with a teacher
 _PARTS = {"reference", "rule", "choices", "records"}
 
 

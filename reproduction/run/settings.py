@@ -92,7 +92,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "eval_steps": _whole(1), "patience": _whole(1), "precision": _one_of("auto", "bf16", "fp32"),
     "groups": _maybe(_whole(1)), "sets": _maybe(_names(lambda x: isinstance(x, str), "a list of different set names")),
     "loss": _maybe(_one_of("info_nce", "symmetric", "centred", "distillation", "embedding_distillation",
-                           "anchored", "lakda", "clear")),
+                           "anchored", "centred_anchored", "lakda", "clear")),
     "mini_batch_size": _maybe(_whole(1)), "trained_share": _maybe(_number(0, 1, above=True)),
     "temperature_crossing": _maybe(_number(0.001, 10)), "dropout": _maybe(_number(0, 0.9)),
 }
@@ -128,13 +128,13 @@ class TrainingSettings:
         So many training groups, drawn once.
     sets : tuple of str or None
         Only those training sets.
-    loss : {"info_nce", "symmetric", "centred", "distillation", "embedding_distillation", "anchored", "lakda", \
-"clear"} or None
+    loss : {"info_nce", "symmetric", "centred", "distillation", "embedding_distillation", "anchored", \
+"centred_anchored", "lakda", "clear"} or None
         None is InfoNCE; symmetric is the mean of it and of that of passages which look for their question; centred is
         `hybridlib.training.CentredInfoNCE`, distillation `hybridlib.training.EnglishRankingDistillation`,
         embedding_distillation `hybridlib.training.EnglishEmbeddingDistillation` (of which ``temperature`` says only
-        which checkpoint is kept), anchored `hybridlib.training.AnchoredInfoNCE`, lakda `hybridlib.training.LaKDA`,
-        clear `hybridlib.training.CLEAR`.
+        which checkpoint is kept), anchored and centred_anchored `hybridlib.training.AnchoredInfoNCE`, lakda
+        `hybridlib.training.LaKDA`, clear `hybridlib.training.CLEAR`.
     trained_share : float or None
         The weights that are kept: so much of the trained ones, the rest of those that training started from (WiSE-FT,
         Wortsman et al. 2022). None is 1.
@@ -210,9 +210,9 @@ class TrainingSettings:
             if self.sampling != "X-Y" or self.when_unable != "error":
                 problems.append(f"loss={loss} needs each question in two languages: sampling X-Y, and when_unable: "
                                 f"error (they are {self.sampling} and {self.when_unable})")
-        if loss == "centred" and self.sampling != "X-X" and not (self.sampling in ("X-Y", "Hybrid", *ORDERED)
+        if loss.startswith("centred") and self.sampling != "X-X" and not (self.sampling in ("X-Y", "Hybrid", *ORDERED)
                                                                  and self.pair_per_batch):
-            problems.append(f"loss=centred needs batches of one question and one passage language: X-X, or "
+            problems.append(f"loss={loss} needs batches of one question and one passage language: X-X, or "
                             f"pair_per_batch: true (this is {self.sampling})")
         if loss not in ("info_nce", "symmetric") and self.hard_negatives:
             problems.append(f"hard_negatives is true, and loss={loss} takes none")

@@ -40,7 +40,7 @@ from reproduction.run.settings import TrainingSettings
 
 # Losses that encode more than a question and its passage, by their names in the settings.
 MORE_TEXTS = {"distillation": EnglishRankingDistillation, "embedding_distillation": EnglishEmbeddingDistillation,
-              "anchored": AnchoredInfoNCE, "lakda": LaKDA, "clear": CLEAR}
+              "anchored": AnchoredInfoNCE, "centred_anchored": AnchoredInfoNCE, "lakda": LaKDA, "clear": CLEAR}
 
 
 class _Finite(TrainerCallback):
@@ -94,15 +94,16 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
             if processes > 1:
                 raise ValueError("loss=centred runs in one process")
             return CentredInfoNCE(model, settings.temperature)
-        case "distillation" | "embedding_distillation" | "anchored" as name:
+        case "distillation" | "embedding_distillation" | "anchored" | "centred_anchored" as name:
             if processes > 1:
                 raise ValueError(f"loss={name} runs in one process")
             for corpus in corpora:
                 if not all("en" in side and corpus.has(side, "en").all() for side in (corpus.query, corpus.passage)):
                     raise ValueError(f"loss={name} needs every group of {corpus.name!r} in English")
             teacher, _ = encoding.load(settings.encoder, settings.max_length)
-            temperature = () if name == "embedding_distillation" else (settings.temperature,)
-            return MORE_TEXTS[name](model, teacher.to(model.device), *temperature)
+            more = {} if name == "embedding_distillation" else {"temperature": settings.temperature}
+            more |= {"centred": True} if name == "centred_anchored" else {}
+            return MORE_TEXTS[name](model, teacher.to(model.device), **more)
         case "lakda" | "clear" as name:
             if processes > 1:
                 raise ValueError(f"loss={name} runs in one process")

@@ -83,13 +83,15 @@ def test_embedding_distillation_against_plain_loops():
     assert loss([torch.tensor(c) for c in (*english, *english)]).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_anchored_is_the_sum_of_both():
+@pytest.mark.parametrize("centred", [False, True])
+def test_anchored_is_the_sum_of_both(centred):
     columns = np.random.default_rng(6).standard_normal((4, 5, 8))
     units = [[text / np.linalg.norm(text) for text in texts] for texts in columns]
     distance = np.mean([sum((a - b)**2) for texts, targets in ((0, 2), (1, 3))
                         for a, b in zip(units[texts], units[targets], strict=True)])
-    loss = AnchoredInfoNCE(Looked(), Looked(), 0.2, weight=3.0)([torch.tensor(c) for c in columns])
-    assert loss.item() == pytest.approx(reference(*columns[:2], 0.2) + 3 * distance, rel=1e-5)
+    pairs = [[text - sum(texts) / len(texts) for text in texts] for texts in units[:2]] if centred else columns[:2]
+    loss = AnchoredInfoNCE(Looked(), Looked(), 0.2, weight=3.0, centred=centred)([torch.tensor(c) for c in columns])
+    assert loss.item() == pytest.approx(reference(*pairs, 0.2) + 3 * distance, rel=1e-5)
 
 
 def test_centred_against_plain_loops():
