@@ -24,7 +24,7 @@ from hybridlib.errors import one_line_errors
 from hybridlib.training import CrossingInfoNCE
 from reproduction.findings import tables
 from reproduction.run import Store, System
-from reproduction.run.training import MORE_TEXTS
+from reproduction.run.training import LOSSES
 from reproduction.workspace import Workspace
 
 _READING = {
@@ -58,7 +58,7 @@ def _card(name: str, preset: str, run: Path, results: dict[str, dict[str, str]])
         "settings.json", "manifest.json", "model/config_sentence_transformers.json"))
     sampling, alpha, encoder = settings["sampling"], settings["alpha"], made["encoder"]
     mixed = "" if alpha is None else f" (a batch is in one language with probability {alpha})"
-    ours = MORE_TEXTS.get(settings.get("loss")) or (
+    ours = LOSSES.get(settings.get("loss")) or (
         CrossingInfoNCE if settings.get("temperature_crossing") is not None else None)
     loss = f"hybridlib.training.{ours.__name__}" if ours else (
         "sentence_transformers.sentence_transformer.losses.MultipleNegativesRankingLoss")

@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                       "Latin script": [x for x in asked if x not in SCRIPTS], "other scripts": list(SCRIPTS)}
             pairs = (([record["recipe"]], reference), ([record["recipe"], reference], str(UNTRAINED)))
             for systems, against in pairs if judged["seeds"].max() > 1 else ():  # one seed has no interval
-                where.append(by_group(cells, systems, against, groups, rule["better"]))
+                where.append(by_group(cells, systems, against, groups, rule["better"]).assign(
+                    evidence=", ".join(record["evidence"])))
             records.append(judged.assign(recipe=record["recipe"], evidence=", ".join(record["evidence"])))
             print(f"{record['recipe']}: " + ("enters" if not failed else f"does not enter: {', '.join(failed)}"))
         for name, tables in (("choices", choices), ("records", records), ("records_where", where)):

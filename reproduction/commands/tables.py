@@ -4,7 +4,8 @@
 
 Nothing is trained or encoded. Writes ``values.csv``, ``against.csv`` (every run that was measured with as many seeds as
 X-X), ``screened.csv`` (those with fewer: leads, no results), and the verdicts, ``claims.csv`` and ``claims_parts.csv``,
-beside the evidence, ``results/<preset>/<device>/``.
+beside the evidence, ``results/<preset>/<device>/``. What chooses and confirms a recipe is told by
+``reproduction.commands.records``: it has runs of its own, some with the seeds of others.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from hybridlib.errors import one_line_errors
 from hybridlib.evaluation import COMPARED
 from reproduction.findings.claims import judge_claims
 from reproduction.findings.cross import against, read_blocks, values
+from reproduction.findings.records import OF_RECORDS
 from reproduction.run import HYBRID, UNTRAINED, XX
 from reproduction.run.settings import read_yaml
 from reproduction.workspace import Workspace
@@ -38,7 +40,7 @@ def tables(cells: pd.DataFrame, benchmarks: Sequence[str], languages: Sequence[s
     claims_file : path
     """
     # What was trained with fewer seeds stands beside Hybrid of the same seeds, in a table of its own.
-    # Five seeds of X-X where a whole plan was measured; Hybrid has more where fresh ones confirm something.
+    # Five seeds of X-X where a whole plan was measured.
     most = cells.loc[(cells["block"] == "headline") & (cells["system"] == str(XX)), "seed"].nunique()
     few = (cells["sampling"] != UNTRAINED.sampling) & (
         cells.groupby(["benchmark", "system"])["seed"].transform("nunique") < most)
@@ -63,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workspace = Workspace()
         folder = workspace.results(chosen.preset) / chosen.device
         preset = read_yaml(workspace.configs / f"{chosen.preset}.yaml")
-        made = tables(read_blocks(folder), [entry["name"] for entry in preset["data"]["benchmarks"]],
+        blocks = sorted(x.name for x in folder.iterdir() if x.is_dir() and x.name not in OF_RECORDS)
+        made = tables(read_blocks(folder, blocks), [entry["name"] for entry in preset["data"]["benchmarks"]],
                       preset["languages"], workspace.configs / "evidence" / "claims.yaml")
         for name, table in made.items():
             if not len(table):

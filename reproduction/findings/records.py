@@ -15,6 +15,7 @@ from reproduction.run import UNTRAINED, System
 from reproduction.run.settings import SettingsError, read_yaml
 
 MONOLINGUAL = "monolingual AP"
+OF_RECORDS = ("trial", "screening", "confirmation")  # blocks of a plan that nothing else reads
 TAUGHT = ("distillation", "embedding_distillation", "anchored", "centred_anchored")  # losses with a teacher
 _PARTS = {"reference", "rule", "choices", "records"}
 

@@ -38,9 +38,10 @@ from hybridlib.training import (
 from reproduction.run import folder as run_folder
 from reproduction.run.settings import TrainingSettings
 
-# Losses that encode more than a question and its passage, by their names in the settings.
-MORE_TEXTS = {"distillation": EnglishRankingDistillation, "embedding_distillation": EnglishEmbeddingDistillation,
-              "anchored": AnchoredInfoNCE, "centred_anchored": AnchoredInfoNCE, "lakda": LaKDA, "clear": CLEAR}
+# The losses that are not the library's, by their names in the settings.
+LOSSES = {"centred": CentredInfoNCE, "distillation": EnglishRankingDistillation,
+          "embedding_distillation": EnglishEmbeddingDistillation, "anchored": AnchoredInfoNCE,
+          "centred_anchored": AnchoredInfoNCE, "lakda": LaKDA, "clear": CLEAR}
 
 
 class _Finite(TrainerCallback):
@@ -103,20 +104,19 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
             teacher, _ = encoding.load(settings.encoder, settings.max_length)
             more = {} if name == "embedding_distillation" else {"temperature": settings.temperature}
             more |= {"centred": True} if name == "centred_anchored" else {}
-            return MORE_TEXTS[name](model, teacher.to(model.device), **more)
+            return LOSSES[name](model, teacher.to(model.device), **more)
         case "lakda" | "clear" as name:
             if processes > 1:
                 raise ValueError(f"loss={name} runs in one process")
             for corpus in corpora:
                 _check_parallel_questions(corpus, settings)
-            return MORE_TEXTS[name](model, settings.temperature)
+            return LOSSES[name](model, settings.temperature)
     raise ValueError(f"no loss {settings.loss!r}")
 
 
 def texts_of(settings: TrainingSettings, corpora: Sequence[ParallelCorpus]) -> Iterator[dict[str, list[str]]]:
     """The texts that each step encodes, by column of the batch, without prompts; to count them, say."""
-    loss = MORE_TEXTS.get(settings.loss)
-    pairs = PairDataset(corpora, loss and loss.needs)
+    pairs = PairDataset(corpora, getattr(LOSSES.get(settings.loss), "needs", None))
     for batch in sampler_of(settings, corpora):
         rows = [pairs[pair] for pair in batch]
         yield {column: [row[column] for row in rows] for column in rows[0]}

@@ -105,7 +105,7 @@ def without_dropout(encoder, folder):
     return str(folder)
 
 
-@pytest.mark.parametrize("name", ["distillation", "embedding_distillation"])
+@pytest.mark.parametrize("name", ["distillation", "embedding_distillation", "anchored"])
 def test_distillation_follows_english(tmp_path, tiny_settings, complete_corpus, selection, make_corpus, name):
     settings = replace(tiny_settings, sampling="X-Y", alpha=0.0, loss=name,
                        encoder=without_dropout(tiny_settings.encoder, tmp_path / "encoder"))
@@ -122,9 +122,22 @@ def test_distillation_follows_english(tmp_path, tiny_settings, complete_corpus, 
         expected = torch.nn.functional.cross_entropy(scores[0], scores[1].softmax(1)).item()
     else:                       # the squared distance from the embedding in English
         expected = np.square(embeddings[0] - embeddings[1]).sum(1).mean()
+    if name == "anchored":      # ten times that, beside InfoNCE
+        scores = torch.as_tensor(embeddings[0][:len(batch)] @ embeddings[0][len(batch):].T) / 0.05
+        expected = 10 * expected + torch.nn.functional.cross_entropy(scores, torch.arange(len(batch))).item()
     assert losses["loss"][0] == pytest.approx(expected, abs=1e-3)
     with pytest.raises(ValueError, match=f"loss={name} needs every group of 'toy' in English$"):
         train(tmp_path / "other", settings, make_corpus([group(i, ("de", "ru")) for i in range(9)]), selection)
+
+
+def test_dropout_is_that_of_the_settings(tmp_path, tiny_settings, complete_corpus, selection):
+    """None drawn is what an encoder trains like that has none; and it is not what its own would give."""
+    settings = replace(tiny_settings, steps=4)
+    losses = [pd.read_csv(train(tmp_path / str(number), changed, complete_corpus, selection) / "losses.csv")["loss"]
+              for number, changed in enumerate((
+                  replace(settings, dropout=0.0),
+                  replace(settings, encoder=without_dropout(settings.encoder, tmp_path / "encoder")), settings))]
+    assert losses[0].tolist() == losses[1].tolist() != losses[2].tolist()
 
 
 def diverging(settings):
@@ -369,6 +382,9 @@ def test_the_first_losses_of_two_temperatures_by_hand(tmp_path, tiny_settings, c
     ({"loss": "lakda", "sampling": "X-Y", "alpha": 0.0, "mini_batch_size": 2}, "mini_batch_size is 2, and loss=lakda"),
     ({"temperature_crossing": 0.01, "sampling": "X-Y", "alpha": 0.0}, "temperature_crossing is 0.01: it belongs to"),
     ({"temperature_crossing": 0.01, "loss": "symmetric"}, "this is symmetric under Hybrid"),
+    ({"loss": "centred"}, "loss=centred needs batches of one question and one passage language.*this is Hybrid"),
+    ({"loss": "centred_anchored", "sampling": "X-X mixed", "alpha": None, "pair_per_batch": True}, "this is X-X mixed"),
+    ({"dropout": 1.0}, "dropout is 1.0, expected a number from 0 to 0.9, or null"),
     ({"temperature_crossing": 0.0}, "temperature_crossing is 0.0, expected a number from 0.001 to 10, or null"),
 ])
 def test_a_loss_that_cannot_be_had_is_refused_by_name(tiny_settings, changes, problem):
