@@ -107,7 +107,7 @@ class CentredInfoNCE(torch.nn.Module):
 
     For batches of one question and one passage language, where those means are the languages' own: what a text's
     language is no longer tells its passage from others, and nothing is learnt by moving a language as a whole. Where
-    such a model is searched, the means of the languages are to be removed as well (`hybridlib.remedies`). What is left
+    such a model is searched, the means of the languages are to be removed as well (`hybridlib.debiasing`). What is left
     of a text is brought to length one.
 
     Parameters

@@ -4,8 +4,9 @@
 
 Nothing is trained: it reads committed evidence, ``results/<preset>/<device>/<block>``, by the rule of
 ``configs/evidence/records.yaml``, and says who enters docs/records.md; the tables ``choices``, ``records`` and
-``records_where`` go to ``results/``. To enter a recipe: a block of ``configs/evidence/plan.yaml`` with five seeds of it
-and of the reference, ``make evidence BUDGET=…``, ``make publish``, a row under ``records``, and this.
+``records_where`` go to ``results/``, a picture of the last choice to ``figures/``. To enter a recipe: a block of
+``configs/evidence/plan.yaml`` with five seeds of it and of the reference, ``make evidence BUDGET=…``, ``make publish``,
+a row under ``records``, and this.
 """
 
 import argparse
@@ -18,6 +19,8 @@ import pandas as pd
 from hybridlib import files
 from hybridlib.errors import one_line_errors
 from hybridlib.languages import SCRIPTS
+from reproduction.findings.cross_figures import trade
+from reproduction.findings.figures import seeds_text, use_style
 from reproduction.findings.records import by_group, choose, dearer, gains, half, judge, misses, read_records
 from reproduction.run import UNTRAINED
 from reproduction.run.evidence import read_cells
@@ -75,6 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 table = pd.concat(tables, ignore_index=True).drop_duplicates()
                 with files.atomic(workspace.root / "results" / f"{name}.csv") as temporary:
                     table.to_csv(temporary, index=False, float_format="%.6g")
+        last, last_table = found["choices"][-1], choices[-1]
+        use_style()
+        fewest, most = last_table["seeds"].min(), last_table["seeds"].max()
+        note = (f"{last['benchmark']}, {last['articles']} articles; each with the map, shares of a training joined. "
+                + (seeds_text(int(most)) if fewest == most else f"{fewest} to {most} seeds."))
+        with files.atomic(workspace.root / "figures" / last["evidence"][0].split("/")[0] / "records.png") as temporary:
+            trade(last_table, rule["monolingual_loss"], note).savefig(temporary, format="png")
     return 0
 
 

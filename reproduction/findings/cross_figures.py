@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 
 from hybridlib.evaluation import MEASURES
 from hybridlib.evaluation.figures import INK, head
-from reproduction.findings.figures import colour, count_seeds, seeds_text
+from reproduction.findings.figures import MARKERS, colour, count_seeds, seeds_text
+from reproduction.run import System
 
 # By remedy: its marker, and what it is called elsewhere. Those of a kind have the same shape.
 REMEDIES = {
@@ -21,6 +22,11 @@ REMEDIES = {
 # Samplings as the paper names them, and as the field does where that is another name.
 SAMPLINGS = {"untrained": "untrained", "X-X": "X-X", "X-Y": "X-Y", "Hybrid": "Hybrid",
              "X-X mixed": "X-X mixed (LAReQA; \"infonce\")"}
+# What a recipe was trained with, by a part of its name: what it is called, its colour, its marker.
+TRAININGS = {"loss=embedding_distillation": ("English embeddings, distilled", "#E69F00", "^"),
+             "loss=anchored": ("InfoNCE and English embeddings", "#882255", "v"),
+             "loss=distillation": ("English ranking, distilled", "#000000", "P"),
+             "loss=centred": ("InfoNCE, centred", "#56B4E9", "X")}
 # Where the name of a sampling stands beside its point.
 NAMED = {"X-X": (-30, -12), "X-Y": (-34, 14), "Hybrid": (-34, -22), "X-X mixed": (-44, 0)}
 
@@ -95,3 +101,37 @@ def forest(table: pd.DataFrame, title: str, label: str) -> Figure:
                          for remedy in shown], loc="upper center", ncol=len(shown), bbox_to_anchor=(0.35, -0.14))
     figure.tight_layout()
     return head(figure, title)
+
+
+def trade(table: pd.DataFrame, loss: float, note: str = "") -> Figure:
+    """What recipes lose within a language against what they gain in rank distance; shares of one training are joined.
+
+    Parameters
+    ----------
+    table : DataFrame (see `reproduction.findings.records.gains`)
+        Of the measure "rank distance".
+    loss : float
+        How much of monolingual mAP a record may lose.
+    note : str (see `hybridlib.evaluation.figures.head`)
+    """
+    figure, axis = plt.subplots(figsize=(7.4, 4.8))
+    handles: dict[str, Line2D] = {}
+    whole = table["system"].map(lambda name: str(System.parse(name).base.without("trained_share")))
+    for training, shares in table.groupby(whole, sort=False):
+        sampling = System.parse(training).sampling
+        label, shade, marker = next((found for word, found in TRAININGS.items() if word in training), (
+            f"InfoNCE, {sampling}", colour(sampling), MARKERS.get(sampling, "p")))
+        shares = shares.sort_values("within")
+        axis.plot(shares["within"], 100 * shares["rank distance"], "-", color=shade, lw=1, alpha=0.5)
+        axis.plot(shares["within"], 100 * shares["rank distance"], marker, color=shade, ms=6.5, mec="white", mew=0.5)
+        handles[label] = Line2D([], [], marker=marker, lw=0, ms=6.5, color=shade, label=label)
+    axis.axhline(0, color=INK, lw=0.8, zorder=1)
+    axis.axvline(0, color=INK, lw=0.8, zorder=1)
+    axis.axvline(-loss, color=INK, lw=0.8, ls=":", zorder=1)
+    axis.set(xlabel="difference in monolingual mAP from untrained (dotted: what a record may lose)",
+             ylabel="rank distance saved, % of Hybrid's")
+    figure.tight_layout()
+    figure.legend(handles=handles.values(), loc="upper center", ncol=3, bbox_to_anchor=(0.5, 0.01), fontsize=8.5)
+    both = int(((table["within"] >= 0) & (table["rank distance"] > 0)).sum())
+    verbs = "are less biased than Hybrid and lose" if both > 1 else "is less biased than Hybrid and loses"
+    return head(figure, f"{both or 'None'} of {len(table)} candidates {verbs} nothing within a language", note)

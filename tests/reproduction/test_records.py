@@ -7,6 +7,7 @@ from conftest import ROOT
 
 from hybridlib.evaluation import HEADLINE, NO_SEED
 from reproduction.findings import records
+from reproduction.findings.cross_figures import trade
 from reproduction.run import SettingsError
 
 NUMBERS = [str(measure) for measure in HEADLINE]
@@ -122,3 +123,17 @@ def test_values_are_of_the_seeds_that_both_have():
     assert (judged["value"] - judged["reference"]).tolist() == pytest.approx(judged["difference"].tolist())
     with pytest.raises(SettingsError, match="the evidence has no absent"):
         records.judge(every, "absent", "Hybrid", RULE)
+
+
+def test_the_picture_counts_what_has_both():
+    table = pd.DataFrame({"system": ["X-Y + quota", "X-Y trained_share=0.5 + quota", "X-Y loss=lakda"],
+                          "within": [-0.02, -0.001, 0.001], "rank distance": [0.2, 0.1, -0.1]})
+    titles = []
+    for last in (-0.1, 0.1):
+        figure = trade(table.assign(**{"rank distance": [0.2, 0.1, last]}), 0.005)
+        titles.append(" ".join(figure.texts[-1].get_text().split()))
+        lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2
+                 and list(line.get_ydata()) == [20, 10]]
+        assert len(lines) == 1, "shares of one training are joined"
+    assert titles == ["None of 3 candidates is less biased than Hybrid and loses nothing within a language",
+                      "1 of 3 candidates is less biased than Hybrid and loses nothing within a language"]
