@@ -52,27 +52,28 @@ class Evaluation:
 _MORE_COLUMNS = {"english": ("english_query", "english_passage"), "parallel_query": ("parallel_query",)}
 
 
-def _card(name: str, preset: str, run: Path, results: dict[str, dict[str, str]]) -> SentenceTransformerModelCardData:
+def _card(called: str, preset: str, run: Path, results: dict[str, dict[str, str]]) -> SentenceTransformerModelCardData:
     """What a run folder knows, where sentence-transformers' card has a place for it."""
     settings, made, model = (json.loads((run / file).read_text("utf-8")) for file in (
         "settings.json", "manifest.json", "model/config_sentence_transformers.json"))
     sampling, alpha, encoder = settings["sampling"], settings["alpha"], made["encoder"]
     mixed = "" if alpha is None else f" (a batch is in one language with probability {alpha})"
-    ours = LOSSES.get(settings.get("loss")) or (
-        CrossingInfoNCE if settings.get("temperature_crossing") is not None else None)
-    loss = f"hybridlib.training.{ours.__name__}" if ours else (
-        "sentence_transformers.sentence_transformer.losses.MultipleNegativesRankingLoss")
-    columns = ["query", "passage", *_MORE_COLUMNS.get(getattr(ours, "needs", None), ())]
-    data = [{"name": f"{file} (sha256 {digest[:12]}…)", "columns": columns, "loss": {"fullname": loss}}
-            for file, digest in settings["data"]]
+    data = []
+    for name in settings.get("losses") or [settings.get("loss")]:
+        ours = LOSSES.get(name) or (CrossingInfoNCE if settings.get("temperature_crossing") is not None else None)
+        loss = f"hybridlib.training.{ours.__name__}" if ours else (
+            "sentence_transformers.sentence_transformer.losses.MultipleNegativesRankingLoss")
+        columns = ["query", "passage", *_MORE_COLUMNS.get(getattr(ours, "needs", None), ())]
+        data += [{"name": f"{file} (sha256 {digest[:12]}…)", "columns": columns, "loss": {"fullname": loss}}
+                 for file, digest in settings["data"]]
     card = SentenceTransformerModelCardData(
-        model_name=name, language=settings["languages"], train_datasets=data, local_files_only=True,
+        model_name=called, language=settings["languages"], train_datasets=data, local_files_only=True,
         task_name=f"retrieval within a language, across languages and over a pool of many. It was fine-tuned with "
                   f"**{sampling}** batches{mixed} from {encoder}, to reproduce arXiv 2408.10536 (which languages meet "
                   "in a training batch); any language of that encoder can be encoded")
     card.add_tags(["retrieval", "arxiv:2408.10536"])
     # Not a name at the hub before it is pushed there: the folder's name is what the card's lines can load.
-    card.model_id, card.ir_model = name, True
+    card.model_id, card.ir_model = called, True
     card.non_default_hyperparameters = {
         "preset": preset, "seed": settings["seed"], "sampling": sampling, "alpha": alpha,
         "kept step": f"{made['best_step']} of {made['steps_run']} (lowest English validation loss, "

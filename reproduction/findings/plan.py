@@ -167,13 +167,14 @@ def spend(store: Store, items: Sequence[Item], seconds: float, *, discard: bool 
         # With what a share was made of, and every other share of it.
         alike = [other for other in items if _whole(other) == _whole(item)]
         if discard and item.system.is_trained and all(_is_kept(store, other) for other in alike):
-            for run in {_whole(item), *((other.system, other.seed) for other in alike)}:
+            made_of = ((one, item.seed) for one in item.system.trainings)
+            for run in {*made_of, *((other.system, other.seed) for other in alike)}:
                 shutil.rmtree(store.run_folder(*run), ignore_errors=True)
     return left
 
 
 def _whole(item: Item) -> tuple[System, int]:
-    """The run that is trained for an item: of a share of the weights, that which it is made of."""
+    """What items of one training have in common: the run without the share of its weights."""
     return item.system.without("trained_share"), item.seed
 
 
@@ -198,10 +199,11 @@ def cost(store: Store, item: Item, is_trained: bool = False) -> float:
     found = sorted((store.folder / "evidence" / store.workspace.device).glob("*/*.cells.parquet"))
     every = [facts | {"block": file.parent.name} for file in found for facts in facts_of(file)]
     training = 0.0
-    runs = (_whole(item), (item.system, item.seed))
-    if item.system.is_trained and not is_trained and not any(store.is_trained(*run) for run in runs):
+    if item.system.is_trained and not is_trained and not store.is_trained(item.system, item.seed):
         pace = [facts["training seconds"] / facts["steps"] for facts in every if facts["steps"]]
-        training = store.preset.settings(item.system, item.seed).steps * fmean(pace) if pace else 0.0
+        steps = sum(store.preset.settings(one, item.seed).steps for one in item.system.trainings
+                    if not store.is_trained(one, item.seed))
+        training = steps * fmean(pace) if pace else 0.0
     evaluation = [facts["measuring seconds"] for facts in every if facts["block"] == item.block
                   and facts["measuring seconds"] is not None]
     return training + (fmean(evaluation) if evaluation else 0.0)

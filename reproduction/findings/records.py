@@ -49,7 +49,8 @@ def read_records(file: str | Path) -> dict[str, Any]:
 def dearer(recipe: str, settings: Mapping[str, Any]) -> list[str]:
     """In what a recipe costs more than the settings of a preset: steps, batch or trained layers; empty if in nothing.
 
-    A step with a teacher counts for one and a half: it encodes as many texts again, forwards only.
+    A step with a teacher counts for one and a half: it encodes as many texts again, forwards only. Of several losses
+    each has its steps.
 
     >>> dearer("X-Y steps=50 trainable_layers=null + erasure-corpus", {"steps": 150, "trainable_layers": 6})
     ['trainable_layers']
@@ -58,8 +59,9 @@ def dearer(recipe: str, settings: Mapping[str, Any]) -> list[str]:
     """
     def much(value: Any) -> float:
         return np.inf if value is None else value  # all layers
-    changes = dict(System.parse(recipe).changes)
-    each = {"steps": 1.5 if changes.get("loss") in TAUGHT else 1}
+    system = System.parse(recipe)
+    changes = dict(system.changes)
+    each = {"steps": sum(1.5 if one.setting("loss") in TAUGHT else 1 for one in system.trainings)}
     return [name for name in ("steps", "batch_size", "trainable_layers")
             if name in settings and much(changes.get(name, settings[name])) * each.get(name, 1) > much(settings[name])]
 

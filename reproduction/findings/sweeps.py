@@ -79,8 +79,8 @@ def cost(store: Store, systems: Sequence[System], seeds: Sequence[int]) -> tuple
     missing = [run for run in runs_of(systems, seeds) if not store.is_trained(*run)]
     done = list(store.folder.glob("*-s*/manifest.json"))
     each = [m["seconds"] / m["steps_run"] for m in (json.loads(file.read_text("utf-8")) for file in done)]
-    # A share of the weights is made of the whole run, which is trained once for all of them.
-    whole = {(system.without("trained_share"), seed) for system, seed in missing}
+    # A share of the weights is made of whole runs, each of which is trained once for all that are made of it.
+    whole = {(one, seed) for system, seed in missing for one in system.trainings}
     trained = {run for run in whole if not store.is_trained(*run)}
     steps = sum(store.preset.settings(*run).steps for run in trained)
     pace, size = (fmean(each), fmean(files.size(file.parent) for file in done)) if done else (math.nan, math.nan)

@@ -11,7 +11,8 @@ from hybridlib.languages import is_language
 from hybridlib.training import ALPHA, ORDERED, SAMPLINGS
 
 # Settings that are part of a run, and of its key, only where they are given.
-OPTIONAL = ("groups", "sets", "loss", "mini_batch_size", "trained_share", "temperature_crossing", "dropout")
+OPTIONAL = ("groups", "sets", "loss", "mini_batch_size", "trained_share", "temperature_crossing", "dropout",
+            "losses")
 _OF_DATA = ("data", "selection", "encoder_fingerprint")
 
 
@@ -79,6 +80,8 @@ def _names(check: Callable[[Any], bool], what: str) -> tuple[Callable[[Any], boo
     return lambda x: isinstance(x, tuple) and bool(x) and all(map(check, x)) and len(set(x)) == len(x), what
 
 
+_LOSSES = ("info_nce", "symmetric", "centred", "distillation", "embedding_distillation", "anchored",
+           "centred_anchored", "lakda", "clear")
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "encoder": (lambda x: isinstance(x, str) and bool(x.strip()) and x.isprintable(), "the name of an encoder"),
     "sampling": _one_of(*SAMPLINGS), "seed": _whole(0), "alpha": _maybe(_number(0, 1)),
@@ -91,8 +94,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup_steps": _whole(0), "max_length": _whole(1), "trainable_layers": _maybe(_whole(1)),
     "eval_steps": _whole(1), "patience": _whole(1), "precision": _one_of("auto", "bf16", "fp32"),
     "groups": _maybe(_whole(1)), "sets": _maybe(_names(lambda x: isinstance(x, str), "a list of different set names")),
-    "loss": _maybe(_one_of("info_nce", "symmetric", "centred", "distillation", "embedding_distillation",
-                           "anchored", "centred_anchored", "lakda", "clear")),
+    "loss": _maybe(_one_of(*_LOSSES)),
+    "losses": _maybe(_names(lambda x: x in _LOSSES, f"a list of different losses: {', '.join(_LOSSES)}")),
     "mini_batch_size": _maybe(_whole(1)), "trained_share": _maybe(_number(0, 1, above=True)),
     "temperature_crossing": _maybe(_number(0.001, 10)), "dropout": _maybe(_number(0, 0.9)),
 }
@@ -135,6 +138,8 @@ class TrainingSettings:
         embedding_distillation `hybridlib.training.EnglishEmbeddingDistillation` (of which ``temperature`` says only
         which checkpoint is kept), anchored and centred_anchored `hybridlib.training.AnchoredInfoNCE`, lakda
         `hybridlib.training.LaKDA`, clear `hybridlib.training.CLEAR`.
+    losses : tuple of str or None
+        In place of ``loss``: one run each, and the mean of their weights (model soups, Wortsman et al. 2022).
     trained_share : float or None
         The weights that are kept: so much of the trained ones, the rest of those that training started from (WiSE-FT,
         Wortsman et al. 2022). None is 1.
@@ -180,11 +185,12 @@ class TrainingSettings:
     trained_share: float | None = None
     temperature_crossing: float | None = None
     dropout: float | None = None
+    losses: tuple[str, ...] | None = None
     encoder_fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         problems = []
-        for name in ("languages", "sets"):
+        for name in ("languages", "sets", "losses"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in _FLOATS:
@@ -196,14 +202,17 @@ class TrainingSettings:
             problems.append(f"alpha is {self.alpha}, and {self.sampling} has none of its own: alpha belongs to Hybrid")
         if not problems and self.sampling == "Hybrid" and self.alpha is None:
             problems.append("alpha is missing: the probability of a batch in one language, 0 to 1")
-        if not problems:
-            problems += self._problems_of_loss()
+        if not problems and self.losses:
+            problems += ["loss is given, and losses"] if self.loss else [
+                problem for loss in self.losses for problem in self._problems_of_loss(loss)]
+        elif not problems:
+            problems += self._problems_of_loss(self.loss or "info_nce")
         if problems:
             raise SettingsError("; ".join(problems))
 
-    def _problems_of_loss(self) -> list[str]:
-        """What the loss cannot be had with; the settings are good one by one."""
-        problems, loss = [], self.loss or "info_nce"
+    def _problems_of_loss(self, loss: str) -> list[str]:
+        """What a loss cannot be had with; the settings are good one by one."""
+        problems = []
         if loss != "info_nce" and self.mini_batch_size:
             problems.append(f"mini_batch_size is {self.mini_batch_size}, and loss={loss} takes none")
         if loss in ("lakda", "clear"):

@@ -102,9 +102,9 @@ class Store:
     def train(self, system: System, seed: int) -> Path:
         """The run folder of a trained system and a seed, trained if it is not there yet."""
         settings = self.preset.settings(system, seed)
-        if settings.trained_share is not None:
+        if settings.trained_share is not None or settings.losses:
             return training.mix(self.run_folder(system, seed), settings,
-                                self.train(system.without("trained_share"), seed))
+                                [self.train(one, seed) for one in system.trainings])
         return training.train(self.run_folder(system, seed), settings, self.preset.sets_of(settings),
                               self.preset.selection, device=self.workspace.device)
 

@@ -95,6 +95,18 @@ class System:
         """The same without its remedy: what is encoded."""
         return replace(self, remedy="")
 
+    @property
+    def trainings(self) -> tuple["System", ...]:
+        """What is trained for it: itself, but for the share of its weights; of several ``losses`` one run each.
+
+        >>> [str(one) for one in System.parse("X-Y losses=[centred,symmetric] trained_share=0.4 + quota").trainings]
+        ['X-Y loss=centred', 'X-Y loss=symmetric']
+        """
+        whole = self.base.without("trained_share")
+        alone = whole.without("losses")
+        return tuple(replace(alone, changes=(*alone.changes, ("loss", loss)))
+                     for loss in whole.setting("losses") or ()) or (whole,)
+
     def without(self, name: str) -> "System":
         """The same with a setting as the preset has it."""
         return replace(self, changes=tuple(change for change in self.changes if change[0] != name))

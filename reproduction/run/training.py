@@ -179,8 +179,8 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
         device is not there; if an unfinished run was begun in another precision, or is not seen by every process; if
         another run is at work in the folder; if the disk is too full for the checkpoints.
     """
-    if settings.trained_share is not None:
-        raise ValueError("trained_share is of a run that was trained: see mix")
+    if settings.trained_share is not None or settings.losses:
+        raise ValueError("trained_share and losses are of runs that were trained: see mix")
     folder, choices = Path(folder), settings.as_dict()
     if run_folder.is_complete(folder, choices) and run_folder.is_settled(folder):
         return folder
@@ -257,40 +257,44 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
     return folder
 
 
-def mix(folder: str | Path, settings: TrainingSettings, whole: str | Path) -> Path:
-    """A run folder whose weights lie between a trained run's and those that it started from (``trained_share``).
+def mix(folder: str | Path, settings: TrainingSettings, wholes: Sequence[str | Path]) -> Path:
+    """A run folder whose weights lie between those of trained runs and those that they started from.
 
-    Nothing is trained: one run gives all its shares.
+    Nothing is trained: one run gives all its shares (``trained_share``). Of several (``losses``) the mean is taken.
 
     Parameters
     ----------
     folder : path
         The run folder; returned as it is if it is finished and has these settings.
     settings : TrainingSettings
-        Those of ``whole`` but for ``trained_share``.
-    whole : path
-        The folder of the trained run.
+        Those of the trained runs but for ``trained_share`` and ``losses``.
+    wholes : sequence of path
+        The folders of the trained runs.
 
     Returns
     -------
     Path
         The run folder.
     """
-    folder, whole, choices = Path(folder), Path(whole), settings.as_dict()
+    folder, choices = Path(folder), settings.as_dict()
     if run_folder.is_complete(folder, choices) and run_folder.is_settled(folder):
         return folder
     temporary = folder.with_name(f".{folder.name}.tmp")
     with run_folder.alone(folder), PartialState().main_process_first():
         if PartialState().is_main_process:
-            facts = json.loads((whole / "manifest.json").read_text("utf-8"))
-            started = time.monotonic() - facts["seconds"]  # what it costs is the run that it is made of
+            every = [json.loads(Path(whole, "manifest.json").read_text("utf-8")) for whole in wholes]
+            # What it costs is the runs that it is made of.
+            facts = every[0] | {name: sum(one[name] for one in every) for name in ("seconds", "steps_run", "best_step")}
+            started = time.monotonic() - facts["seconds"]
             run_folder.settle(folder)
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            model = SentenceTransformer(str(whole / "model"), device="cpu")
-            average_weights(model, encoding.load(settings.encoder)[0], settings.trained_share)
+            model, *others = (SentenceTransformer(str(Path(whole, "model")), device="cpu") for whole in wholes)
+            share = 1.0 if settings.trained_share is None else settings.trained_share
+            average_weights(model, encoding.load(settings.encoder)[0], share, others)
             model.save(str(temporary / "model"), create_model_card=False)
-            shutil.copyfile(whole / "losses.csv", temporary / "losses.csv")
+            steps = [pd.read_csv(Path(whole, "losses.csv"), float_precision="round_trip") for whole in wholes]
+            pd.concat(steps).to_csv(temporary / "losses.csv", index=False)
             files.write_json(temporary / "manifest.json", run_folder.manifest(started, **facts))
             files.write_json(temporary / "settings.json", choices)
             run_folder.publish(temporary, folder)

@@ -29,6 +29,13 @@ def test_the_ends_are_the_two_models(share, expected):
     assert average_weights(model(5.0), model(1.0), share)[0].linear.weight.unique().tolist() == [expected]
 
 
+def test_several_are_averaged_first():
+    models = [model(5.0), model(9.0), model(1.0)]
+    found = average_weights(models[0], model(3.0), 0.5, models[1:])
+    assert found[0].linear.weight.unique().tolist() == [4.0]  # half-way from 3 to (5 + 9 + 1) / 3
+    assert [one[0].linear.weight.unique().tolist() for one in models[1:]] == [[9.0], [1.0]], "the others stay"
+
+
 def test_no_share_and_another_shape_are_refused():
     with pytest.raises(ValueError, match="share is 1.5"):
         average_weights(model(1.0), model(1.0), 1.5)

@@ -71,6 +71,9 @@ def test_a_folder_that_can_be_pushed(store, tmp_path, monkeypatch):
     ("", "MultipleNegativesRankingLoss", "query and passage"),
     (" temperature_crossing=0.05", "hybridlib.training.CrossingInfoNCE", "query and passage"),
     (" loss=centred pair_per_batch=true", "hybridlib.training.CentredInfoNCE", "query and passage"),
+    (" losses=[info_nce,embedding_distillation]", "MultipleNegativesRankingLoss", "query and passage"),
+    (" losses=[info_nce,embedding_distillation]", "hybridlib.training.EnglishEmbeddingDistillation",
+     "query, passage, english_query, and english_passage"),
     (" loss=embedding_distillation", "hybridlib.training.EnglishEmbeddingDistillation",
      "query, passage, english_query, and english_passage")])
 def test_the_loss_is_named_with_what_it_reads(store, tmp_path, change, loss, columns):

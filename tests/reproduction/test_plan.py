@@ -216,6 +216,8 @@ def test_the_shares_of_a_run_stay_with_it_and_cost_one_training(store, monkeypat
     assert sum(plan._costs(store, items)) == pytest.approx(4 * 10 * steps + 8 * 7)
     assert plan.rest(store, items) == f"left of one: 8 runs, about {(40 * steps + 56) / 60:.0f} minutes"
     assert plan.cost(store, items[0], is_trained=True) == 7
+    both = plan.Item("one", System.parse("X-Y losses=[info_nce,symmetric]"), 5, ())
+    assert plan.cost(store, both) == pytest.approx(2 * 10 * steps + 7), "a training each"
 
 
 def test_a_share_and_the_run_that_it_was_made_of_are_discarded_together(store, monkeypatch):

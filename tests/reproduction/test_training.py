@@ -296,7 +296,7 @@ def test_a_share_of_the_trained_weights_is_half_way_from_those_it_started_from(t
     settings = replace(tiny_settings, trained_share=0.5)
     with pytest.raises(ValueError, match="see mix"):
         train(tmp_path / "half", settings, complete_corpus, selection)
-    mixed = training.mix(tmp_path / "half", settings, trained)
+    mixed = training.mix(tmp_path / "half", settings, [trained])
     whole, half = weights(trained / "model"), weights(mixed / "model")
     assert is_complete(mixed, settings.as_dict()) and not is_complete(mixed, tiny_settings.as_dict())
     assert (mixed / "losses.csv").read_bytes() == (trained / "losses.csv").read_bytes()
@@ -309,6 +309,28 @@ def test_a_share_of_the_trained_weights_is_half_way_from_those_it_started_from(t
             torch.testing.assert_close(value, (whole[name] + start[name]) / 2)
             moved += not torch.equal(value, start[name])
     assert moved
+
+
+def test_several_losses_are_a_run_each_and_the_mean_of_their_weights(tmp_path, tiny_settings, complete_corpus,
+                                                                     selection):
+    def weights(folder):
+        return SentenceTransformer(str(folder / "model"), device="cpu").state_dict()
+
+    settings = replace(tiny_settings, sampling="X-Y", alpha=0.0, losses=("info_nce", "embedding_distillation"), steps=4)
+    with pytest.raises(ValueError, match="see mix"):
+        train(tmp_path / "both", settings, complete_corpus, selection)
+    runs = [train(tmp_path / loss, replace(settings, losses=None, loss=loss), complete_corpus, selection)
+            for loss in settings.losses]
+    both = training.mix(tmp_path / "both", settings, runs)
+    first, second, mean, start = *map(weights, (*runs, both)), encoding.load(settings.encoder)[0].state_dict()
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    half = weights(training.mix(tmp_path / "half", replace(settings, trained_share=0.5), runs))
+    for name, value in mean.items():
+        torch.testing.assert_close(value, (first[name] + second[name]) / 2)
+        torch.testing.assert_close(half[name], (value + start[name]) / 2)
+    facts, *parts = (json.loads((place / "manifest.json").read_text()) for place in (both, *runs))
+    assert facts["steps_run"] == 8 and facts["seconds"] >= sum(part["seconds"] for part in parts)
+    assert pd.read_csv(both / "losses.csv")["step"].tolist() == [1, 2, 3, 4] * 2
 
 
 def test_the_symmetric_loss_is_the_mean_of_both_directions(tiny_settings, complete_corpus):
@@ -384,6 +406,9 @@ def test_the_first_losses_of_two_temperatures_by_hand(tmp_path, tiny_settings, c
     ({"temperature_crossing": 0.01, "loss": "symmetric"}, "this is symmetric under Hybrid"),
     ({"loss": "centred"}, "loss=centred needs batches of one question and one passage language.*this is Hybrid"),
     ({"loss": "centred_anchored", "sampling": "X-X mixed", "alpha": None, "pair_per_batch": True}, "this is X-X mixed"),
+    ({"losses": ("info_nce", "clear")}, "loss=clear needs each question in two languages"),
+    ({"losses": ("info_nce", "clear"), "loss": "symmetric"}, "^loss is given, and losses$"),
+    ({"losses": ("info_nce", "infonce")}, "losses is .*expected a list of different losses: info_nce, symmetric"),
     ({"dropout": 1.0}, "dropout is 1.0, expected a number from 0 to 0.9, or null"),
     ({"temperature_crossing": 0.0}, "temperature_crossing is 0.0, expected a number from 0.001 to 10, or null"),
 ])
