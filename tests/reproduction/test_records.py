@@ -9,6 +9,7 @@ from hybridlib.evaluation import HEADLINE, NO_SEED
 from reproduction.findings import records
 from reproduction.findings.cross_figures import trade
 from reproduction.run import SettingsError
+from reproduction.run.evidence import read_cells
 
 NUMBERS = [str(measure) for measure in HEADLINE]
 RULE = {"better": NUMBERS, "monolingual_loss": 0.005, "seeds": 3}
@@ -137,3 +138,16 @@ def test_the_picture_counts_what_has_both():
         assert len(lines) == 1, "shares of one training are joined"
     assert titles == ["None of 3 candidates is less biased than Hybrid and loses nothing within a language",
                       "1 of 3 candidates is less biased than Hybrid and loses nothing within a language"]
+
+
+def test_a_run_that_was_made_anew_on_another_machine_of_one_card_is_the_same():
+    """The reference was trained twice, on two days, on a GPU of one kind."""
+    place = ROOT / "results" / "xquad" / "cuda"
+    once, again = (read_cells(place / block).set_index(["benchmark", "system", "seed", "cluster", "query_language"])
+                   for block in ("headline", "screening"))
+    once, again = (table[[name for name in once if name in again]].select_dtypes("number") for table in (once, again))
+    both = once.index.intersection(again.index)
+    assert {*both.get_level_values("system")} == {"untrained", "Hybrid", "untrained + erasure-corpus",
+                                                  "Hybrid + erasure-corpus"}
+    assert {*both.get_level_values("seed")} == {NO_SEED, 0, 1} and len(both) == 2 * 3 * 11 * 48
+    pd.testing.assert_frame_equal(once.loc[both], again.loc[both], check_exact=True)
