@@ -279,7 +279,7 @@ class AnchoredInfoNCE(_EnglishDistillation):
     temperature : float
         Of InfoNCE.
     weight : float
-        Of the distance. At a temperature of .01 about 10 give both a gradient of one size.
+        Of the distance.
     centred : bool
         Whether InfoNCE is that of `CentredInfoNCE`: what it leaves out, where a language lies, the distance settles.
     """

@@ -73,11 +73,16 @@ def _card(called: str, preset: str, run: Path, results: dict[str, dict[str, str]
                   "in a training batch); any language of that encoder can be encoded")
     card.add_tags(["retrieval", "arxiv:2408.10536"])
     # Not a name at the hub before it is pushed there: the folder's name is what the card's lines can load.
+    several = settings.get("losses")
+    steps = settings["steps"] if several else made["steps_run"]
+    kept = [*zip(*(made[name] if several else [made[name]] for name in ("best_step", "best_validation_loss")),
+                 strict=True)]
     card.model_id, card.ir_model = called, True
     card.non_default_hyperparameters = {
         "preset": preset, "seed": settings["seed"], "sampling": sampling, "alpha": alpha,
-        "kept step": f"{made['best_step']} of {made['steps_run']} (lowest English validation loss, "
-                     f"{made['best_validation_loss']:.3f})",
+        "kept step": " and ".join(f"{step} of {steps} (lowest English validation loss, {loss:.3f})"
+                                  for step, loss in kept)
+                     + ("; the mean of their weights" if len(kept) > 1 else ""),
         "precision": f"{made['precision']} on {made['device']}", "prompts": model["prompts"]}
     card.all_hyperparameters = settings
     card.eval_results_dict = {Evaluation(test_set): numbers for test_set, numbers in results.items()}

@@ -21,7 +21,17 @@ from hybridlib.errors import one_line_errors
 from hybridlib.languages import SCRIPTS
 from reproduction.findings.cross_figures import trade
 from reproduction.findings.figures import seeds_text, use_style
-from reproduction.findings.records import by_group, choose, dearer, gains, half, judge, misses, read_records
+from reproduction.findings.records import (
+    by_group,
+    choose,
+    choose_three,
+    dearer,
+    gains,
+    half,
+    judge,
+    misses,
+    read_records,
+)
 from reproduction.run import UNTRAINED
 from reproduction.run.evidence import read_cells
 from reproduction.run.settings import SettingsError, read_yaml
@@ -53,9 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, choice in enumerate(found["choices"], 1):
             cells = half(cells_of(choice, [choice["benchmark"]]), choice["articles"])
             table = gains(cells, choice["candidates"], reference, rule["better"], choice.get("units"))
-            chosen = choose(table, rule["monolingual_loss"])
-            choices.append(table.assign(choice=number, chosen=table["system"] == chosen))
-            print(f"choice {number}, from {', '.join(choice['evidence'])}: {chosen}")
+            if "stricter" in choice:
+                chosen = choose_three(table, rule["monolingual_loss"], choice["stricter"])
+            else:  # of one seed nothing is chosen
+                chosen = [choose(table, rule["monolingual_loss"])] if table["seeds"].max() > 1 else []
+            choices.append(table.assign(choice=number, chosen=table["system"].isin(chosen)))
+            print(f"choice {number}, from {', '.join(choice['evidence'])}: {'; '.join(chosen) or 'a trial, one seed'}")
         records, where = [], []
         for record in found["records"]:
             judged = pd.concat([judge(half(cells_of(record, [name]), articles), record["recipe"], reference, rule)

@@ -22,11 +22,10 @@ REMEDIES = {
 # Samplings as the paper names them, and as the field does where that is another name.
 SAMPLINGS = {"untrained": "untrained", "X-X": "X-X", "X-Y": "X-Y", "Hybrid": "Hybrid",
              "X-X mixed": "X-X mixed (LAReQA; \"infonce\")"}
-# What a recipe was trained with, by a part of its name: what it is called, its colour, its marker.
-TRAININGS = {"loss=embedding_distillation": ("English embeddings, distilled", "#E69F00", "^"),
-             "loss=anchored": ("InfoNCE and English embeddings", "#882255", "v"),
-             "loss=distillation": ("English ranking, distilled", "#000000", "P"),
-             "loss=centred": ("InfoNCE, centred", "#56B4E9", "X")}
+# What a recipe was trained with beside InfoNCE: what it is called, and its marker; colours are those of samplings.
+LOSSES = {None: ("InfoNCE", ""), "embedding_distillation": ("English embeddings, distilled", "^"),
+          "anchored": ("InfoNCE and English embeddings", "v"), "distillation": ("English ranking, distilled", "P"),
+          "centred": ("InfoNCE, centred", "X")}
 # Where the name of a sampling stands beside its point.
 NAMED = {"X-X": (-30, -12), "X-Y": (-34, 14), "Hybrid": (-34, -22), "X-X mixed": (-44, 0)}
 
@@ -116,22 +115,24 @@ def trade(table: pd.DataFrame, loss: float, note: str = "") -> Figure:
     """
     figure, axis = plt.subplots(figsize=(7.4, 4.8))
     handles: dict[str, Line2D] = {}
-    whole = table["system"].map(lambda name: str(System.parse(name).base.without("trained_share")))
+    whole = table["system"].map(lambda name: System.parse(name).base.without("trained_share"))
     for training, shares in table.groupby(whole, sort=False):
-        sampling = System.parse(training).sampling
-        label, shade, marker = next((found for word, found in TRAININGS.items() if word in training), (
-            f"InfoNCE, {sampling}", colour(sampling), MARKERS.get(sampling, "p")))
+        name, marker = LOSSES[training.setting("loss")]
+        label, shade = f"{name}, {training.sampling}", colour(training.sampling)
+        marker = marker or MARKERS.get(training.sampling, "p")
         shares = shares.sort_values("within")
-        axis.plot(shares["within"], 100 * shares["rank distance"], "-", color=shade, lw=1, alpha=0.5)
-        axis.plot(shares["within"], 100 * shares["rank distance"], marker, color=shade, ms=6.5, mec="white", mew=0.5)
-        handles[label] = Line2D([], [], marker=marker, lw=0, ms=6.5, color=shade, label=label)
+        axis.plot(shares["within"], 100 * shares["rank distance"], "-", color=shade, lw=1, alpha=0.4)
+        axis.plot(shares["within"], 100 * shares["rank distance"], marker, color=shade, ms=7, mec="white", mew=0.5)
+        handles[label] = Line2D([], [], marker=marker, lw=0, ms=7, color=shade, label=label)
     axis.axhline(0, color=INK, lw=0.8, zorder=1)
     axis.axvline(0, color=INK, lw=0.8, zorder=1)
     axis.axvline(-loss, color=INK, lw=0.8, ls=":", zorder=1)
     axis.set(xlabel="difference in monolingual mAP from untrained (dotted: what a record may lose)",
              ylabel="rank distance saved, % of Hybrid's")
     figure.tight_layout()
-    figure.legend(handles=handles.values(), loc="upper center", ncol=3, bbox_to_anchor=(0.5, 0.01), fontsize=8.5)
-    both = int(((table["within"] >= 0) & (table["rank distance"] > 0)).sum())
-    verbs = "are less biased than Hybrid and lose" if both > 1 else "is less biased than Hybrid and loses"
-    return head(figure, f"{both or 'None'} of {len(table)} candidates {verbs} nothing within a language", note)
+    figure.legend(handles=handles.values(), loc="upper center", ncol=2, bbox_to_anchor=(0.5, 0.01), fontsize=8.5)
+    inside = int(((table["within"] >= -loss) & (table["rank distance"] > 0)).sum())
+    none = int(((table["within"] >= 0) & (table["rank distance"] > 0)).sum())
+    few = f"{loss:.3f}".lstrip("0")
+    return head(figure, f"Of {len(table)} candidates {inside} are less biased than Hybrid and lose at most {few} mAP "
+                        f"within a language, {none or 'none'} of them nothing", note)

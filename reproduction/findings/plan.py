@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -164,10 +164,10 @@ def spend(store: Store, items: Sequence[Item], seconds: float, *, discard: bool 
                 store.train(item.system, item.seed)
             keep(folder_of(store, item), store, item.system, item.seed, item.test_sets, item.remedies, item.ranks)
             tell(f"{item}: {clock() - begun:.0f} s (at {clock() - started:.0f} of {seconds:.0f} s)")
-        # With what a share was made of, and every other share of it.
-        alike = [other for other in items if _whole(other) == _whole(item)]
+        # With what it was made of, and all else that is made of it.
+        made_of = {*_trainings(item)}
+        alike = [other for other in items if made_of & {*_trainings(other)}]
         if discard and item.system.is_trained and all(_is_kept(store, other) for other in alike):
-            made_of = ((one, item.seed) for one in item.system.trainings)
             for run in {*made_of, *((other.system, other.seed) for other in alike)}:
                 shutil.rmtree(store.run_folder(*run), ignore_errors=True)
     return left
@@ -178,31 +178,36 @@ def _whole(item: Item) -> tuple[System, int]:
     return item.system.without("trained_share"), item.seed
 
 
+def _trainings(item: Item) -> list[tuple[System, int]]:
+    """The runs that are trained for an item."""
+    return [(one, item.seed) for one in item.system.trainings]
+
+
 def _costs(store: Store, items: Sequence[Item]) -> Iterator[float]:
-    """What items will take one after the other; of a run and the shares of its weights the first is trained."""
+    """What items will take one after the other; what several are made of is trained once."""
     trained: set[tuple[System, int]] = set()
     for item in items:
-        yield cost(store, item, is_trained=_whole(item) in trained)
-        trained.add(_whole(item))
+        yield cost(store, item, trained)
+        trained |= {*_trainings(item)}
 
 
-def cost(store: Store, item: Item, is_trained: bool = False) -> float:
+def cost(store: Store, item: Item, trained: Collection[tuple[System, int]] = ()) -> float:
     """Seconds that an item will take by what was measured so far; 0 where nothing is known.
 
     Parameters
     ----------
     store : Store
     item : Item
-    is_trained : bool
-        Whether its run will have been trained for another item.
+    trained : collection of (System, seed)
+        Runs that will have been trained for other items.
     """
     found = sorted((store.folder / "evidence" / store.workspace.device).glob("*/*.cells.parquet"))
     every = [facts | {"block": file.parent.name} for file in found for facts in facts_of(file)]
     training = 0.0
-    if item.system.is_trained and not is_trained and not store.is_trained(item.system, item.seed):
+    if item.system.is_trained and not store.is_trained(item.system, item.seed):
         pace = [facts["training seconds"] / facts["steps"] for facts in every if facts["steps"]]
-        steps = sum(store.preset.settings(one, item.seed).steps for one in item.system.trainings
-                    if not store.is_trained(one, item.seed))
+        steps = sum(store.preset.settings(*run).steps for run in _trainings(item)
+                    if run not in trained and not store.is_trained(*run))
         training = steps * fmean(pace) if pace else 0.0
     evaluation = [facts["measuring seconds"] for facts in every if facts["block"] == item.block
                   and facts["measuring seconds"] is not None]

@@ -15,8 +15,9 @@ from reproduction.run import UNTRAINED, System
 from reproduction.run.settings import SettingsError, read_yaml
 
 MONOLINGUAL = "monolingual AP"
-OF_RECORDS = ("trial", "screening", "confirmation")  # blocks of a plan that nothing else reads
-TAUGHT = ("distillation", "embedding_distillation", "anchored", "centred_anchored")  # losses with a teacher
+OF_RECORDS = ("trial", "trial-mlqa", "screening", "confirmation", "soups")  # blocks of a plan that nothing else reads
+# Losses with a teacher, or with a question in two languages.
+LONGER = ("distillation", "embedding_distillation", "anchored", "centred_anchored", "lakda", "clear")
 _PARTS = {"reference", "rule", "choices", "records"}
 
 
@@ -49,19 +50,21 @@ def read_records(file: str | Path) -> dict[str, Any]:
 def dearer(recipe: str, settings: Mapping[str, Any]) -> list[str]:
     """In what a recipe costs more than the settings of a preset: steps, batch or trained layers; empty if in nothing.
 
-    A step with a teacher counts for one and a half: it encodes as many texts again, forwards only. Of several losses
-    each has its steps.
+    A step with a teacher counts for one and a half, for it encodes as many texts again, forwards only; so does one with
+    a question in two languages. Of several losses each has its steps.
 
     >>> dearer("X-Y steps=50 trainable_layers=null + erasure-corpus", {"steps": 150, "trainable_layers": 6})
     ['trainable_layers']
-    >>> dearer("X-Y loss=anchored", {"steps": 150}), dearer("X-Y loss=anchored steps=100", {"steps": 150})
-    (['steps'], [])
+    >>> [dearer(f"X-Y loss={loss} steps={n}", {"steps": 150}) for loss in ("anchored", "clear") for n in (100, 101)]
+    [[], ['steps'], [], ['steps']]
+    >>> [dearer(f"X-Y losses=[embedding_distillation,centred] steps={n}", {"steps": 150}) for n in (60, 61)]
+    [[], ['steps']]
     """
     def much(value: Any) -> float:
         return np.inf if value is None else value  # all layers
     system = System.parse(recipe)
     changes = dict(system.changes)
-    each = {"steps": sum(1.5 if one.setting("loss") in TAUGHT else 1 for one in system.trainings)}
+    each = {"steps": sum(1.5 if one.setting("loss") in LONGER else 1 for one in system.trainings)}
     return [name for name in ("steps", "batch_size", "trainable_layers")
             if name in settings and much(changes.get(name, settings[name])) * each.get(name, 1) > much(settings[name])]
 
@@ -136,6 +139,25 @@ def choose(table: pd.DataFrame, loss: float) -> str:
     inside = table[table["within"] >= -loss]
     ordered = inside if len(inside) else table.sort_values("within", ascending=False, kind="stable")
     return str(ordered["system"].iloc[0])
+
+
+def choose_three(table: pd.DataFrame, loss: float, stricter: float) -> list[str]:
+    """Three candidates to confirm: the rule's, the rule's of another training, and the rule's with a stricter loss.
+
+    Candidates with one seed are left out.
+
+    Parameters
+    ----------
+    table : DataFrame (see `gains`)
+    loss, stricter : float
+        See `choose`.
+    """
+    def training(name: str) -> System:
+        return System.parse(name).base.without("trained_share")
+    table = table[table["seeds"] > 1]
+    chosen = [choose(table, loss)]
+    chosen.append(choose(table[table["system"].map(training) != training(chosen[0])], loss))
+    return [*chosen, choose(table[~table["system"].isin(chosen)], stricter)]
 
 
 def judge(cells: pd.DataFrame, recipe: str, reference: str, rule: Mapping[str, Any]) -> pd.DataFrame:

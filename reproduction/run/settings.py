@@ -95,7 +95,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "eval_steps": _whole(1), "patience": _whole(1), "precision": _one_of("auto", "bf16", "fp32"),
     "groups": _maybe(_whole(1)), "sets": _maybe(_names(lambda x: isinstance(x, str), "a list of different set names")),
     "loss": _maybe(_one_of(*_LOSSES)),
-    "losses": _maybe(_names(lambda x: x in _LOSSES, f"a list of different losses: {', '.join(_LOSSES)}")),
+    "losses": _maybe((lambda x: isinstance(x, tuple) and 1 < len({*x}) == len(x) and {*x} <= {*_LOSSES},
+                      f"a list of two or more different losses: {', '.join(_LOSSES)}")),
     "mini_batch_size": _maybe(_whole(1)), "trained_share": _maybe(_number(0, 1, above=True)),
     "temperature_crossing": _maybe(_number(0.001, 10)), "dropout": _maybe(_number(0, 0.9)),
 }
@@ -147,7 +148,7 @@ class TrainingSettings:
         The temperature of X-Y batches, where a sampling has X-X batches too (`hybridlib.training.CrossingInfoNCE`);
         None is ``temperature``.
     dropout : float or None
-        Of every layer while it trains; None is the encoder's own.
+        Of the encoder's dropout modules while it trains; None is their own.
     encoder_fingerprint : str or None
         Of an encoder in a folder: what was in it (`hybridlib.files.fingerprint`).
 

@@ -99,12 +99,12 @@ class System:
     def trainings(self) -> tuple["System", ...]:
         """What is trained for it: itself, but for the share of its weights; of several ``losses`` one run each.
 
-        >>> [str(one) for one in System.parse("X-Y losses=[centred,symmetric] trained_share=0.4 + quota").trainings]
-        ['X-Y loss=centred', 'X-Y loss=symmetric']
+        >>> [str(one) for one in System.parse("X-Y losses=[info_nce,centred] trained_share=0.4 + quota").trainings]
+        ['X-Y', 'X-Y loss=centred']
         """
         whole = self.base.without("trained_share")
         alone = whole.without("losses")
-        return tuple(replace(alone, changes=(*alone.changes, ("loss", loss)))
+        return tuple(replace(alone, changes=(*alone.changes, ("loss", loss))) if loss != "info_nce" else alone
                      for loss in whole.setting("losses") or ()) or (whole,)
 
     def without(self, name: str) -> "System":

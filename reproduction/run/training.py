@@ -116,6 +116,8 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
 
 def texts_of(settings: TrainingSettings, corpora: Sequence[ParallelCorpus]) -> Iterator[dict[str, list[str]]]:
     """The texts that each step encodes, by column of the batch, without prompts; to count them, say."""
+    if settings.losses:
+        raise ValueError("losses are of runs of their own, each with its texts")
     pairs = PairDataset(corpora, getattr(LOSSES.get(settings.loss), "needs", None))
     for batch in sampler_of(settings, corpora):
         rows = [pairs[pair] for pair in batch]
@@ -284,7 +286,9 @@ def mix(folder: str | Path, settings: TrainingSettings, wholes: Sequence[str | P
         if PartialState().is_main_process:
             every = [json.loads(Path(whole, "manifest.json").read_text("utf-8")) for whole in wholes]
             # What it costs is the runs that it is made of.
-            facts = every[0] | {name: sum(one[name] for one in every) for name in ("seconds", "steps_run", "best_step")}
+            facts = every[0] | {name: sum(one[name] for one in every) for name in ("seconds", "steps_run")}
+            if settings.losses:
+                facts |= {name: [one[name] for one in every] for name in ("best_step", "best_validation_loss")}
             started = time.monotonic() - facts["seconds"]
             run_folder.settle(folder)
             shutil.rmtree(temporary, ignore_errors=True)
@@ -293,7 +297,8 @@ def mix(folder: str | Path, settings: TrainingSettings, wholes: Sequence[str | P
             share = 1.0 if settings.trained_share is None else settings.trained_share
             average_weights(model, encoding.load(settings.encoder)[0], share, others)
             model.save(str(temporary / "model"), create_model_card=False)
-            steps = [pd.read_csv(Path(whole, "losses.csv"), float_precision="round_trip") for whole in wholes]
+            steps = [pd.read_csv(Path(whole, "losses.csv"), float_precision="round_trip").assign(
+                **({"of": settings.losses[number]} if settings.losses else {})) for number, whole in enumerate(wholes)]
             pd.concat(steps).to_csv(temporary / "losses.csv", index=False)
             files.write_json(temporary / "manifest.json", run_folder.manifest(started, **facts))
             files.write_json(temporary / "settings.json", choices)

@@ -81,8 +81,14 @@ def test_the_loss_is_named_with_what_it_reads(store, tmp_path, change, loss, col
     if change:
         shutil.copytree(store.run_folder(HYBRID, 0), store.run_folder(system, 0))
         files.write_json(store.run_folder(system, 0) / "settings.json", store.preset.choices(system, 0))
+    if "losses" in change:
+        facts = store.run_folder(system, 0) / "manifest.json"
+        of_both = {"best_step": [10, 20], "best_validation_loss": [0.5, 0.25], "steps_run": 80}
+        files.write_json(facts, yaml.safe_load(facts.read_text()) | of_both)
     written = (card.write(store, system, 0, tmp_path / "my-model") / "README.md").read_text("utf-8")
     assert re.search(rf"Loss: .*{loss}", written)
+    assert ("20 of 40 (lowest English validation loss, 0.250); the mean of their weights" in written) == (
+        "losses" in change)
     # The library leaves the columns out where it has nothing to say of the loss.
     assert f"Columns: {columns}\n" in written.replace("<code>", "").replace("</code>", "")
 

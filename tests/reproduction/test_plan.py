@@ -173,7 +173,7 @@ class Toy:
         self.now, self.done, self.folder, self.workspace = 0.0, [], folder, Workspace()
         monkeypatch.setattr(plan, "is_kept", lambda _, store, system, seed, *rest: (str(system), seed) in self.done)
         monkeypatch.setattr(plan, "keep", self.keep)
-        monkeypatch.setattr(plan, "cost", lambda store, item, is_trained=False: self.price(item) if self.done else 0)
+        monkeypatch.setattr(plan, "cost", lambda store, item, trained=(): self.price(item) if self.done else 0)
 
     def price(self, item):
         return 10 + item.system.setting("steps", 40)
@@ -215,7 +215,7 @@ def test_the_shares_of_a_run_stay_with_it_and_cost_one_training(store, monkeypat
     # A training of each of the four runs, at ten seconds a step, and eight evaluations.
     assert sum(plan._costs(store, items)) == pytest.approx(4 * 10 * steps + 8 * 7)
     assert plan.rest(store, items) == f"left of one: 8 runs, about {(40 * steps + 56) / 60:.0f} minutes"
-    assert plan.cost(store, items[0], is_trained=True) == 7
+    assert plan.cost(store, items[0], [(XX, 5)]) == 7
     both = plan.Item("one", System.parse("X-Y losses=[info_nce,symmetric]"), 5, ())
     assert plan.cost(store, both) == pytest.approx(2 * 10 * steps + 7), "a training each"
 
@@ -233,6 +233,19 @@ def test_a_share_and_the_run_that_it_was_made_of_are_discarded_together(store, m
     kept.add(TENTH)
     assert plan.spend(store, items, 0.5, discard=True) == []
     assert not half.exists() and not whole.exists() and other.is_dir()
+
+
+def test_a_run_stays_while_another_mean_of_weights_needs_it(store, monkeypatch):
+    one, both = System.parse("X-Y loss=symmetric"), System.parse("X-Y losses=[info_nce,symmetric]")
+    items, kept = [plan.Item("one", system, 0, ()) for system in (one, both)], {one}
+    monkeypatch.setattr(plan, "is_kept", lambda _, store, system, *rest: system in kept)
+    monkeypatch.setattr(plan, "cost", lambda store, item: 1.0)
+    folders = [store.run_folder(system, 0) for system in (one, XY, both)]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    assert plan.spend(store, items, 0.5, discard=True) == items[1:] and all(folder.is_dir() for folder in folders)
+    kept.add(both)
+    assert plan.spend(store, items, 0.5, discard=True) == [] and not any(folder.exists() for folder in folders)
 
 
 def test_the_budget_goes_from_the_command_line_to_evidence(store, tmp_path, capsys, monkeypatch):

@@ -329,8 +329,13 @@ def test_several_losses_are_a_run_each_and_the_mean_of_their_weights(tmp_path, t
         torch.testing.assert_close(value, (first[name] + second[name]) / 2)
         torch.testing.assert_close(half[name], (value + start[name]) / 2)
     facts, *parts = (json.loads((place / "manifest.json").read_text()) for place in (both, *runs))
+    assert facts["best_step"] == [part["best_step"] for part in parts]
     assert facts["steps_run"] == 8 and facts["seconds"] >= sum(part["seconds"] for part in parts)
-    assert pd.read_csv(both / "losses.csv")["step"].tolist() == [1, 2, 3, 4] * 2
+    steps = pd.read_csv(both / "losses.csv")
+    assert steps["step"].tolist() == [1, 2, 3, 4] * 2 and steps["of"].tolist() == [
+        loss for loss in settings.losses for _ in range(4)]
+    with pytest.raises(ValueError, match="losses are of runs of their own"):
+        next(training.texts_of(settings, [complete_corpus]))
 
 
 def test_the_symmetric_loss_is_the_mean_of_both_directions(tiny_settings, complete_corpus):
@@ -408,7 +413,8 @@ def test_the_first_losses_of_two_temperatures_by_hand(tmp_path, tiny_settings, c
     ({"loss": "centred_anchored", "sampling": "X-X mixed", "alpha": None, "pair_per_batch": True}, "this is X-X mixed"),
     ({"losses": ("info_nce", "clear")}, "loss=clear needs each question in two languages"),
     ({"losses": ("info_nce", "clear"), "loss": "symmetric"}, "^loss is given, and losses$"),
-    ({"losses": ("info_nce", "infonce")}, "losses is .*expected a list of different losses: info_nce, symmetric"),
+    ({"losses": ("info_nce", "infonce")}, "losses is .*expected a list of two or more different losses: info_nce, "),
+    ({"losses": ("centred",)}, "losses is .*expected a list of two or more"),
     ({"dropout": 1.0}, "dropout is 1.0, expected a number from 0 to 0.9, or null"),
     ({"temperature_crossing": 0.0}, "temperature_crossing is 0.0, expected a number from 0.001 to 10, or null"),
 ])
