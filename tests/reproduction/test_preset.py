@@ -84,7 +84,7 @@ def test_a_system_names_what_it_changes():
     ("when_unable=skip", "when_unable is 'skip'"), ("precision=fp16", "precision is 'fp16'"),
     ("languages=[no,de]", "languages is .False, 'de'"), ("languages=[de,de]", "different language codes"),
     ("languages=de", "languages is 'de'"), ("batch_size=1", "batch_size is 1"), ("batch_size=8.0", "batch_size is 8.0"),
-    ("steps=true", "steps is True"), ("loss=mse", "loss is 'mse', expected one of info_nce, symmetric, distillation"),
+    ("steps=true", "steps is True"), ("loss=mse", "loss is 'mse', expected one of info_nce, symmetric, centred, distillation"),
     ("loss=symmetric mini_batch_size=8", "mini_batch_size is 8, and loss=symmetric takes none"),
     ("trainable_layers=0", "trainable_layers is 0"), ("mini_batch_size=0", "mini_batch_size is 0"),
     ("weight_decay=-1", "weight_decay is -1"), ("learning_rate=0", "learning_rate is 0"),
