@@ -204,12 +204,13 @@ class _EnglishDistillation(torch.nn.Module):
         # In a list, so that it is neither trained nor saved with the student.
         self._teacher = [teacher.eval().requires_grad_(False)]
 
-    def _texts_and_targets(self, sentence_features: Iterable[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, ...]:
-        """The student's questions and passages, and where the teacher has both in English, one after the other."""
+    def _texts_and_distance(self, sentence_features: Iterable[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, ...]:
+        """The student's questions and passages, and their mean squared distance from the teacher's in English."""
         columns = list(sentence_features)
         with torch.no_grad():
-            targets = torch.cat(_embeddings(self._teacher[0], columns[2:]))
-        return *_embeddings(self.model, columns[:2]), targets
+            targets = _embeddings(self._teacher[0], columns[2:])
+        texts = _embeddings(self.model, columns[:2])
+        return *texts, (torch.cat(texts) - torch.cat(targets)).square().sum(1).mean()
 
 
 class EnglishRankingDistillation(_EnglishDistillation):
@@ -263,8 +264,7 @@ class EnglishEmbeddingDistillation(_EnglishDistillation):
     def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
                 ) -> torch.Tensor:
         """The loss of a batch: a scalar."""
-        queries, passages, targets = self._texts_and_targets(sentence_features)
-        return (torch.cat([queries, passages]) - targets).square().sum(1).mean()
+        return self._texts_and_distance(sentence_features)[-1]
 
 
 class AnchoredInfoNCE(_EnglishDistillation):
@@ -292,8 +292,7 @@ class AnchoredInfoNCE(_EnglishDistillation):
     def forward(self, sentence_features: Iterable[dict[str, torch.Tensor]], labels: torch.Tensor | None = None,
                 ) -> torch.Tensor:
         """The loss of a batch: a scalar."""
-        queries, passages, targets = self._texts_and_targets(sentence_features)
-        distance = (torch.cat([queries, passages]) - targets).square().sum(1).mean()
+        queries, passages, distance = self._texts_and_distance(sentence_features)
         if self.centred:
             queries, passages = map(_centred, (queries, passages))
         return _own(queries @ passages.T / self.temperature) + self.weight * distance

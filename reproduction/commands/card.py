@@ -52,37 +52,35 @@ class Evaluation:
 _MORE_COLUMNS = {"english": ("english_query", "english_passage"), "parallel_query": ("parallel_query",)}
 
 
-def _card(called: str, preset: str, run: Path, results: dict[str, dict[str, str]]) -> SentenceTransformerModelCardData:
+def _card(name: str, preset: str, run: Path, results: dict[str, dict[str, str]]) -> SentenceTransformerModelCardData:
     """What a run folder knows, where sentence-transformers' card has a place for it."""
     settings, made, model = (json.loads((run / file).read_text("utf-8")) for file in (
         "settings.json", "manifest.json", "model/config_sentence_transformers.json"))
     sampling, alpha, encoder = settings["sampling"], settings["alpha"], made["encoder"]
     mixed = "" if alpha is None else f" (a batch is in one language with probability {alpha})"
-    data = []
-    for name in settings.get("losses") or [settings.get("loss")]:
-        ours = LOSSES.get(name) or (CrossingInfoNCE if settings.get("temperature_crossing") is not None else None)
-        loss = f"hybridlib.training.{ours.__name__}" if ours else (
+    several, data = settings.get("losses"), []
+    for loss in several or [settings.get("loss")]:
+        ours = LOSSES.get(loss) or (CrossingInfoNCE if settings.get("temperature_crossing") is not None else None)
+        fullname = f"hybridlib.training.{ours.__name__}" if ours else (
             "sentence_transformers.sentence_transformer.losses.MultipleNegativesRankingLoss")
         columns = ["query", "passage", *_MORE_COLUMNS.get(getattr(ours, "needs", None), ())]
-        data += [{"name": f"{file} (sha256 {digest[:12]}…)", "columns": columns, "loss": {"fullname": loss}}
+        data += [{"name": f"{file} (sha256 {digest[:12]}…)", "columns": columns, "loss": {"fullname": fullname}}
                  for file, digest in settings["data"]]
     card = SentenceTransformerModelCardData(
-        model_name=called, language=settings["languages"], train_datasets=data, local_files_only=True,
+        model_name=name, language=settings["languages"], train_datasets=data, local_files_only=True,
         task_name=f"retrieval within a language, across languages and over a pool of many. It was fine-tuned with "
                   f"**{sampling}** batches{mixed} from {encoder}, to reproduce arXiv 2408.10536 (which languages meet "
                   "in a training batch); any language of that encoder can be encoded")
     card.add_tags(["retrieval", "arxiv:2408.10536"])
     # Not a name at the hub before it is pushed there: the folder's name is what the card's lines can load.
-    several = settings.get("losses")
+    card.model_id, card.ir_model = name, True
+    best = [*zip(made["best_step"], made["best_validation_loss"], strict=True)] if several else [
+        (made["best_step"], made["best_validation_loss"])]
     steps = settings["steps"] if several else made["steps_run"]
-    kept = [*zip(*(made[name] if several else [made[name]] for name in ("best_step", "best_validation_loss")),
-                 strict=True)]
-    card.model_id, card.ir_model = called, True
+    kept = " and ".join(f"{step} of {steps} (lowest English validation loss, {loss:.3f})" for step, loss in best)
     card.non_default_hyperparameters = {
         "preset": preset, "seed": settings["seed"], "sampling": sampling, "alpha": alpha,
-        "kept step": " and ".join(f"{step} of {steps} (lowest English validation loss, {loss:.3f})"
-                                  for step, loss in kept)
-                     + ("; the mean of their weights" if len(kept) > 1 else ""),
+        "kept step": kept + ("; the mean of their weights" if several else ""),
         "precision": f"{made['precision']} on {made['device']}", "prompts": model["prompts"]}
     card.all_hyperparameters = settings
     card.eval_results_dict = {Evaluation(test_set): numbers for test_set, numbers in results.items()}

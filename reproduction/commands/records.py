@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 chosen = [choose(table, rule["monolingual_loss"])] if table["seeds"].max() > 1 else []
             choices.append(table.assign(choice=number, chosen=table["system"].isin(chosen)))
             print(f"choice {number}, from {', '.join(choice['evidence'])}: {'; '.join(chosen) or 'a trial, one seed'}")
-        records, where = [], []
+        records, where, told = [], [], set()
         for record in found["records"]:
             judged = pd.concat([judge(half(cells_of(record, [name]), articles), record["recipe"], reference, rule)
                                 for name, articles in record["judged_on"].items()], ignore_index=True)
@@ -79,16 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked = sorted(cells["query_language"].unique())
             groups = {"trained on": trained, "not trained on": [x for x in asked if x not in trained],
                       "Latin script": [x for x in asked if x not in SCRIPTS], "other scripts": list(SCRIPTS)}
-            pairs = (([record["recipe"]], reference), ([record["recipe"], reference], str(UNTRAINED)))
+            evidence = ", ".join(record["evidence"])
+            once = [reference] if evidence not in told else []  # beside the untrained encoder; with the first recipe
+            pairs = (([record["recipe"]], reference), ([record["recipe"], *once], str(UNTRAINED)))
             for systems, against in pairs if judged["seeds"].max() > 1 else ():  # one seed has no interval
-                where.append(by_group(cells, systems, against, groups, rule["better"]).assign(
-                    evidence=", ".join(record["evidence"])))
-            records.append(judged.assign(recipe=record["recipe"], evidence=", ".join(record["evidence"])))
+                where.append(by_group(cells, systems, against, groups, rule["better"]).assign(evidence=evidence))
+                told.add(evidence)
+            records.append(judged.assign(recipe=record["recipe"], evidence=evidence))
             print(f"{record['recipe']}: " + ("enters" if not failed else f"does not enter: {', '.join(failed)}"))
         for name, tables in (("choices", choices), ("records", records), ("records_where", where)):
             if tables:
-                # Hybrid beside the untrained encoder comes once with each recipe.
-                table = pd.concat(tables, ignore_index=True).drop_duplicates()
+                table = pd.concat(tables, ignore_index=True)
                 with files.atomic(workspace.root / "results" / f"{name}.csv") as temporary:
                     table.to_csv(temporary, index=False, float_format="%.6g")
         last, last_table = found["choices"][-1], choices[-1]

@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = workspace.results(chosen.preset) / chosen.device
         preset = read_yaml(workspace.configs / f"{chosen.preset}.yaml")
         blocks = sorted(x.name for x in folder.iterdir() if x.is_dir() and x.name not in OF_RECORDS)
+        if not blocks:
+            raise FileNotFoundError(f"{folder}: no evidence but what the records read")
         made = tables(read_blocks(folder, blocks), [entry["name"] for entry in preset["data"]["benchmarks"]],
                       preset["languages"], workspace.configs / "evidence" / "claims.yaml")
         for name, table in made.items():

@@ -22,10 +22,11 @@ REMEDIES = {
 # Samplings as the paper names them, and as the field does where that is another name.
 SAMPLINGS = {"untrained": "untrained", "X-X": "X-X", "X-Y": "X-Y", "Hybrid": "Hybrid",
              "X-X mixed": "X-X mixed (LAReQA; \"infonce\")"}
-# What a recipe was trained with beside InfoNCE: what it is called, and its marker; colours are those of samplings.
-LOSSES = {None: ("InfoNCE", ""), "embedding_distillation": ("English embeddings, distilled", "^"),
-          "anchored": ("InfoNCE and English embeddings", "v"), "distillation": ("English ranking, distilled", "P"),
-          "centred": ("InfoNCE, centred", "X")}
+# Losses that a recipe was trained with: what each is called, and its marker; colours are those of samplings.
+TRAINED_WITH = {
+    None: ("InfoNCE", ""), "embedding_distillation": ("English embeddings, distilled", "^"),
+    "anchored": ("InfoNCE and English embeddings", "v"), "distillation": ("English ranking, distilled", "P"),
+    "centred": ("InfoNCE, centred", "X")}
 # Where the name of a sampling stands beside its point.
 NAMED = {"X-X": (-30, -12), "X-Y": (-34, 14), "Hybrid": (-34, -22), "X-X mixed": (-44, 0)}
 
@@ -117,9 +118,10 @@ def trade(table: pd.DataFrame, loss: float, note: str = "") -> Figure:
     handles: dict[str, Line2D] = {}
     whole = table["system"].map(lambda name: System.parse(name).base.without("trained_share"))
     for training, shares in table.groupby(whole, sort=False):
-        name, marker = LOSSES[training.setting("loss")]
-        label, shade = f"{name}, {training.sampling}", colour(training.sampling)
-        marker = marker or MARKERS.get(training.sampling, "p")
+        losses = [one.setting("loss") for one in training.trainings]
+        names, markers = zip(*(TRAINED_WITH.get(loss, (loss, "d")) for loss in losses), strict=True)
+        label, shade = f"{' and '.join(names)}, {training.sampling}", colour(training.sampling)
+        marker = "*" if len(losses) > 1 else markers[0] or MARKERS.get(training.sampling, "p")
         shares = shares.sort_values("within")
         axis.plot(shares["within"], 100 * shares["rank distance"], "-", color=shade, lw=1, alpha=0.4)
         axis.plot(shares["within"], 100 * shares["rank distance"], marker, color=shade, ms=7, mec="white", mew=0.5)

@@ -13,11 +13,10 @@ import pandas as pd
 from hybridlib.evaluation import HEADLINE, MEASURES, NO_SEED, differences, macro
 from reproduction.run import UNTRAINED, System
 from reproduction.run.settings import SettingsError, read_yaml
+from reproduction.run.training import LOSSES
 
 MONOLINGUAL = "monolingual AP"
 OF_RECORDS = ("trial", "trial-mlqa", "screening", "confirmation", "soups")  # blocks of a plan that nothing else reads
-# Losses with a teacher, or with a question in two languages.
-LONGER = ("distillation", "embedding_distillation", "anchored", "centred_anchored", "lakda", "clear")
 _PARTS = {"reference", "rule", "choices", "records"}
 
 
@@ -64,7 +63,9 @@ def dearer(recipe: str, settings: Mapping[str, Any]) -> list[str]:
         return np.inf if value is None else value  # all layers
     system = System.parse(recipe)
     changes = dict(system.changes)
-    each = {"steps": sum(1.5 if one.setting("loss") in LONGER else 1 for one in system.trainings)}
+    more = [getattr(LOSSES.get(one.setting("loss")), "needs", None) in ("english", "parallel_query")
+            for one in system.trainings]
+    each = {"steps": len(more) + sum(more) / 2}
     return [name for name in ("steps", "batch_size", "trainable_layers")
             if name in settings and much(changes.get(name, settings[name])) * each.get(name, 1) > much(settings[name])]
 

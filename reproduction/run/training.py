@@ -81,6 +81,8 @@ def sampler_of(settings: TrainingSettings, corpora: Sequence[ParallelCorpus]) ->
 def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Sequence[ParallelCorpus],
              processes: int) -> torch.nn.Module:
     """The loss that the settings ask for."""
+    if settings.loss in LOSSES and processes > 1:
+        raise ValueError(f"loss={settings.loss} runs in one process")
     match settings.loss:
         case None | "info_nce" if settings.temperature_crossing is not None:
             return CrossingInfoNCE(model, settings.temperature, settings.temperature_crossing,
@@ -92,12 +94,8 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
                 model, scale=1 / settings.temperature, gather_across_devices=processes > 1,
                 directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction")
         case "centred":
-            if processes > 1:
-                raise ValueError("loss=centred runs in one process")
             return CentredInfoNCE(model, settings.temperature)
         case "distillation" | "embedding_distillation" | "anchored" | "centred_anchored" as name:
-            if processes > 1:
-                raise ValueError(f"loss={name} runs in one process")
             for corpus in corpora:
                 if not all("en" in side and corpus.has(side, "en").all() for side in (corpus.query, corpus.passage)):
                     raise ValueError(f"loss={name} needs every group of {corpus.name!r} in English")
@@ -106,8 +104,6 @@ def _loss_of(settings: TrainingSettings, model: SentenceTransformer, corpora: Se
             more |= {"centred": True} if name == "centred_anchored" else {}
             return LOSSES[name](model, teacher.to(model.device), **more)
         case "lakda" | "clear" as name:
-            if processes > 1:
-                raise ValueError(f"loss={name} runs in one process")
             for corpus in corpora:
                 _check_parallel_questions(corpus, settings)
             return LOSSES[name](model, settings.temperature)
@@ -204,9 +200,10 @@ def train(folder: str | Path, settings: TrainingSettings, corpora: Sequence[Para
         model.prompts = {"query": prompts.query, "document": prompts.passage}
     model = model.to(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else device)
     trained = freeze(model, settings.trainable_layers)
-    for module in model.modules():
-        if settings.dropout is not None and isinstance(module, torch.nn.Dropout):
-            module.p = settings.dropout
+    if settings.dropout is not None:
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = settings.dropout
     bf16 = encoding.in_bfloat16(settings.precision, device)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints), use_cpu=device == "cpu", bf16=bf16, seed=settings.seed,
@@ -297,8 +294,9 @@ def mix(folder: str | Path, settings: TrainingSettings, wholes: Sequence[str | P
             share = 1.0 if settings.trained_share is None else settings.trained_share
             average_weights(model, encoding.load(settings.encoder)[0], share, others)
             model.save(str(temporary / "model"), create_model_card=False)
-            steps = [pd.read_csv(Path(whole, "losses.csv"), float_precision="round_trip").assign(
-                **({"of": settings.losses[number]} if settings.losses else {})) for number, whole in enumerate(wholes)]
+            steps = [pd.read_csv(Path(whole, "losses.csv"), float_precision="round_trip") for whole in wholes]
+            for loss, table in zip(settings.losses or (), steps, strict=False):
+                table["of"] = loss
             pd.concat(steps).to_csv(temporary / "losses.csv", index=False)
             files.write_json(temporary / "manifest.json", run_folder.manifest(started, **facts))
             files.write_json(temporary / "settings.json", choices)

@@ -156,6 +156,13 @@ def test_the_picture_counts_what_has_both():
         f"{none} of them nothing" for inside, none in ((1, "none"), (2, 1))]
 
 
+def test_the_picture_names_what_is_made_of_several_losses_or_of_another():
+    table = pd.DataFrame({"system": ["X-Y losses=[centred,info_nce] + quota", "X-Y loss=clear"],
+                          "within": [-0.02, -0.001], "rank distance": [0.2, 0.1]})
+    assert [text.get_text() for text in trade(table, 0.005).legends[0].get_texts()] == [
+        "InfoNCE, centred and InfoNCE, X-Y", "clear, X-Y"]
+
+
 def test_a_run_that_was_made_anew_on_another_machine_of_one_card_is_the_same():
     """The reference was trained twice, on two days, on a GPU of one kind."""
     place = ROOT / "results" / "xquad" / "cuda"
