@@ -22,6 +22,7 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from tqdm.std import TqdmDefaultWriteLock
 from transformers import TrainerCallback
 
 from hybridlib import files
@@ -32,6 +33,9 @@ from reproduction.run import training
 
 PASSAGES, SHARD = 300, 10
 PATIENCE = 60  # seconds after which a process counts as one that hangs
+# Forked processes would share the lock of tqdm's bars, and one that is killed while it holds it would stop all that
+# come after it. Processes that a launcher starts share none.
+TqdmDefaultWriteLock.mp_lock = None
 
 
 def begin(job, processes, said):
