@@ -9,6 +9,10 @@ BUDGET ?=
 PUBLISHED ?=
 VENV := .venv
 BIN := $(VENV)/bin
+NBVAL := TQDM_DISABLE=1 $(BIN)/python -m pytest -o addopts= --nbval-lax --nbval-cell-timeout=900
+NOTEBOOKS := notebooks/ notebooks/solutions/
+# Some read the runs that others train, so these go one after the other, with all cores; two processes share the rest.
+SHARING := $(wildcard $(foreach folder,$(NOTEBOOKS),$(foreach number,02 03 04 05 06 07 00,$(folder)$(number)_*.ipynb)))
 
 .PHONY: help data reproduce evidence publish verify test docs lab lock clean
 .DEFAULT_GOAL := help
@@ -49,9 +53,9 @@ verify: $(VENV)/.made  ## hold each number of README and docs against its table;
 
 test: $(VENV)/.made  ## lint, unit tests and doctests, then the notebooks themselves
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
-	TQDM_DISABLE=1 $(BIN)/python -m pytest -o addopts= --nbval-lax --nbval-cell-timeout=900 \
-		notebooks/0[1-9]*.ipynb notebooks/1*.ipynb notebooks/00*.ipynb notebooks/solutions/*.ipynb
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(NBVAL) -n 2 --dist loadfile $(filter-out $(SHARING),$(wildcard $(NOTEBOOKS:%=%[01]*.ipynb)))
+	$(NBVAL) $(SHARING)
 
 docs: $(VENV)/.made  ## build the site with the executed notebooks into build/site; warnings and dead links are errors
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -c docs -d build/doctrees . build/site
