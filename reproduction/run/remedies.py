@@ -8,6 +8,8 @@ subspace           project out the directions in which the training languages' m
                    needed at search time; ``subspace:4`` projects out the four strongest only
 subspace-corpus    the same of the candidates' languages
 erasure-corpus     the same, and half of what their means have in common subtracted (``LanguageErasure``)
+erasure-nnn-corpus the same, and each candidate's score lowered by a part of how near it is to its neighbours among the
+                   candidates (``NearestNeighborNormalization``)
 leace-corpus       the least affine map that leaves no linear trace of the candidates' languages; no label needed
 lir-corpus         project out of each text the strongest direction of the candidates in its language
 shift-training     subtract from a candidate the mean of training passages in its language less that in English;
@@ -35,13 +37,14 @@ from hybridlib.debiasing import (
     LanguageInformationRemoval,
     LanguageSubspace,
     Leace,
+    NearestNeighborNormalization,
     Shift,
     language_means,
     unit,
 )
 
 REMEDIES = ("centring-training", "centring-corpus", "centring-queries", "subspace", "subspace-corpus",
-            "erasure-corpus", "leace-corpus", "lir-corpus", "shift-training", "quota")
+            "erasure-corpus", "erasure-nnn-corpus", "leace-corpus", "lir-corpus", "shift-training", "quota")
 # What may stand behind a colon, written in one way only. No subspace has so many directions, and Python reads no number
 # of thousands of digits.
 _ARGUMENTS = {"subspace": "[1-9][0-9]{0,8}", "shift-training": r"0\.[0-9]{0,3}[1-9]"}
@@ -103,7 +106,7 @@ def training_texts(corpora: Sequence[ParallelCorpus], languages: Sequence[str], 
 
 def apply_remedy(remedy: str, queries: np.ndarray, candidates: np.ndarray, test_set: TestSet,
                  training_means: SideMeans | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of a test set after a remedy.
+    """Embeddings of a test set after a remedy, whose inner products are the scores.
 
     Parameters
     ----------
@@ -138,6 +141,11 @@ def apply_remedy(remedy: str, queries: np.ndarray, candidates: np.ndarray, test_
         case "lir-corpus":
             removal = LanguageInformationRemoval.fit(candidates, pool)
             return removal.transform(queries, asked), removal.transform(candidates, pool)
+        case "erasure-nnn-corpus":
+            queries, candidates = apply_remedy("erasure-corpus", queries, candidates, test_set)
+            neighbors = min(NearestNeighborNormalization.neighbors, len(candidates) - 1)
+            normalization = NearestNeighborNormalization(candidates, neighbors)
+            return normalization.queries(queries), normalization.documents(candidates)
         case _ if name in _OF_CORPUS:
             fitted = _OF_CORPUS[name].fit(candidates, pool)
             return fitted.transform(queries), fitted.transform(candidates)

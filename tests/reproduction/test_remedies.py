@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from conftest import group
 
-from hybridlib.debiasing import LanguageErasure, LanguageInformationRemoval, LanguageSubspace, Leace, unit
+from hybridlib.debiasing import (
+    LanguageErasure,
+    LanguageInformationRemoval,
+    LanguageSubspace,
+    Leace,
+    NearestNeighborNormalization,
+    unit,
+)
 from reproduction.run.remedies import (
     REMEDIES,
     SIDES,
@@ -86,6 +93,17 @@ def test_what_needs_no_label_is_fitted_on_the_candidates_and_asks_no_query_for_i
     np.testing.assert_array_equal(ours[1], fitted.transform(candidates))
     np.testing.assert_array_equal(ours[0], fitted.transform(queries))
     assert np.ptp(ours[0], axis=0).max() < 1e-6 and np.abs(ours[0] - queries).max() > 0.1
+
+
+def test_hubs_are_evened_out_behind_the_map_and_among_the_candidates(test_set):
+    queries, candidates = vectors(test_set)
+    mapped = apply_remedy("erasure-corpus", queries, candidates, test_set)
+    ours = apply_remedy("erasure-nnn-corpus", queries, candidates, test_set)
+    # Six articles of two sentences in three languages are fewer than the neighbours it takes else.
+    own = NearestNeighborNormalization(mapped[1], neighbors=35)
+    np.testing.assert_array_equal(ours[0], own.queries(mapped[0]))
+    np.testing.assert_array_equal(ours[1], own.documents(mapped[1]))
+    assert np.abs(ours[0] @ ours[1].T - mapped[0] @ mapped[1].T).max() > 0.01
 
 
 def test_removal_of_language_information_is_fitted_on_the_candidates(test_set):
