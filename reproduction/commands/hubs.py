@@ -55,6 +55,8 @@ def compared(results: pd.DataFrame) -> pd.DataFrame:
     """A row per variant and measure: its mean, and what it adds to the map alone, with its interval."""
     rows = []
     for variant, of in product(results["system"].unique(), MEASURED):
+        if results[of.name].isna().all():  # no answer in another language, say
+            continue
         row = {"variant": variant, "measure": str(of), "mean": macro(results, of)[variant].mean()}
         if variant != MAP:
             row |= differences(results, variant, MAP, [of]).loc[str(of)].to_dict()
@@ -89,7 +91,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
     cells = table.assign(text=table.apply(text, axis=1), measure=table["measure"].map(lambda x: titles[x].title))
     place = ["benchmark", "articles", "system", "variant"]
-    return cells.groupby([*place, "measure"], sort=False)["text"].first().unstack()[[of.title for of in MEASURED]]
+    return cells.groupby([*place, "measure"], sort=False)["text"].first().unstack()[[of.title for of in MEASURED]].fillna("")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

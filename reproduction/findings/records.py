@@ -16,7 +16,8 @@ from reproduction.run.settings import SettingsError, read_yaml
 from reproduction.run.training import LOSSES
 
 MONOLINGUAL = "monolingual AP"
-OF_RECORDS = ("trial", "trial-mlqa", "screening", "confirmation", "soups")  # blocks of a plan that nothing else reads
+# Blocks of a plan that nothing else reads.
+OF_RECORDS = ("trial", "trial-mlqa", "screening", "confirmation", "soups", "hubs")
 _PARTS = {"reference", "rule", "choices", "records"}
 
 
