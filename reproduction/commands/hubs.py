@@ -91,7 +91,8 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
     cells = table.assign(text=table.apply(text, axis=1), measure=table["measure"].map(lambda x: titles[x].title))
     place = ["benchmark", "articles", "system", "variant"]
-    return cells.groupby([*place, "measure"], sort=False)["text"].first().unstack()[[of.title for of in MEASURED]].fillna("")
+    wide = cells.groupby([*place, "measure"], sort=False)["text"].first().unstack()
+    return wide.reindex(columns=[of.title for of in MEASURED]).fillna("")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
