@@ -18,7 +18,8 @@ REMEDIES = {
     "centring-training": ("D", "centring, of training texts"), "shift-training": ("^", "SHIFT"),
     "lir-corpus": ("v", "LIR"), "subspace": ("<", "language subspace, of training texts"),
     "subspace-corpus": (">", "language subspace, of the candidates"), "leace-corpus": ("P", "LEACE"),
-    "erasure-corpus": ("X", "erasure (ours)"), "quota": ("*", "quota")}
+    "erasure-corpus": ("X", "erasure (ours)"), "erasure-nnn-corpus": ("p", "erasure, hubs evened out"),
+    "quota": ("*", "quota")}
 # Samplings as the paper names them, and as the field does where that is another name.
 SAMPLINGS = {"untrained": "untrained", "X-X": "X-X", "X-Y": "X-Y", "Hybrid": "Hybrid",
              "X-X mixed": "X-X mixed (LAReQA; \"infonce\")"}
