@@ -1,8 +1,11 @@
 """Documents that are everybody's neighbours, and those that are nobody's: one number a document evens them out."""
 
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
+
+from hybridlib.debiasing.remedies import unit
 
 _SAME = 1 - 1e-5  # a cosine above it is that of a vector with itself, rounded
 _NUMBERS = 2**24  # similarities at a time, 64 MB
@@ -23,7 +26,7 @@ class NearestNeighborNormalization:
     Attributes
     ----------
     bank : ndarray, shape (n, width)
-        Vectors of unit length, such as `LanguageErasure.transform` gives.
+        Vectors of unit length, such as `LanguageErasure.transform` gives; float16 ones are brought back to it.
     neighbors : int
         k. Where documents are translations of each other, more than there are translations.
     weight : float, 0 or more
@@ -40,7 +43,8 @@ class NearestNeighborNormalization:
     weight: float = 0.25
 
     def __post_init__(self) -> None:
-        _check(self.bank, "the bank")
+        object.__setattr__(self, "bank", _checked(self.bank, "the bank"))
+        object.__setattr__(self, "neighbors", index(self.neighbors))
         if not 1 <= self.neighbors < len(self.bank):
             raise ValueError(f"neighbors is {self.neighbors}; with {len(self.bank)} vectors in the bank it can be from "
                              f"1 to {len(self.bank) - 1}")
@@ -50,30 +54,36 @@ class NearestNeighborNormalization:
     def nearness(self, vectors: np.ndarray) -> np.ndarray:
         """Mean cosine of each vector, shape (n, width), and its nearest in the bank, shape (n,).
 
-        A vector is no neighbour of its equal, so that documents of the bank and new ones are treated alike.
+        A vector is no neighbour of its equal, so that documents of the bank and new ones are treated alike. Where fewer
+        than k others are left, the mean is over these.
         """
-        _check(vectors, "vectors", self.bank.shape[1])
+        vectors = _checked(vectors, "vectors", self.bank.shape[1])
         found = np.empty(len(vectors), np.float32)
         step = max(1, _NUMBERS // len(self.bank))
         for start in range(0, len(vectors), step):
             near = vectors[start:start + step] @ self.bank.T
-            near[near > _SAME] = -1
-            found[start:start + step] = np.partition(near, -self.neighbors)[:, -self.neighbors:].mean(1)
+            near[near > _SAME] = -np.inf
+            nearest = np.partition(near, -self.neighbors)[:, -self.neighbors:]
+            others = np.isfinite(nearest)
+            found[start:start + step] = np.where(others, nearest, 0).sum(1) / np.maximum(others.sum(1), 1)
         return found
 
     def documents(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors of documents (n, width) as an index of inner products takes them: (n, width + 1)."""
-        return np.column_stack([vectors, self.nearness(vectors)]).astype(np.float32)
+        vectors = _checked(vectors, "vectors", self.bank.shape[1])
+        return np.column_stack([vectors, self.nearness(vectors)])
 
     def queries(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors of queries (n, width) as that index takes them: (n, width + 1)."""
-        _check(vectors, "vectors", self.bank.shape[1])
-        return np.column_stack([vectors, np.full(len(vectors), -self.weight)]).astype(np.float32)
+        vectors = _checked(vectors, "vectors", self.bank.shape[1])
+        return np.column_stack([vectors, np.full(len(vectors), -self.weight, np.float32)])
 
 
-def _check(vectors: np.ndarray, what: str, width: int | None = None) -> None:
-    """Raise ValueError unless these are rows of unit length and of the right width."""
-    if np.ndim(vectors) != 2 or (width is not None and vectors.shape[1] != width):
-        raise ValueError(f"{what}: the shape is {np.shape(vectors)}; (texts, {width or 'width'}) is needed")
+def _checked(vectors: np.ndarray, what: str, width: int | None = None) -> np.ndarray:
+    """Vectors in float32, if they are rows of unit length and of the right width."""
+    vectors = np.asarray(vectors, np.float32)
+    if vectors.ndim != 2 or (width is not None and vectors.shape[1] != width):
+        raise ValueError(f"{what}: the shape is {vectors.shape}; (texts, {width or 'width'}) is needed")
     if not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3):
         raise ValueError(f"{what}: not all have unit length, which hybridlib.debiasing.unit gives")
+    return unit(vectors)

@@ -36,7 +36,7 @@ def variants(test_set: TestSet, queries: np.ndarray, candidates: np.ndarray,
     erasure = LanguageErasure.fit(candidates, test_set.candidates["language"].to_numpy())
     queries, candidates = erasure.transform(queries), erasure.transform(candidates)
     yield MAP, queries, candidates
-    for neighbors, weight in product(NEIGHBORS, WEIGHTS):
+    for neighbors, weight in product((x for x in NEIGHBORS if x < len(candidates)), WEIGHTS):
         found = NearestNeighborNormalization(candidates, neighbors, weight)
         yield f"{neighbors} neighbours, weight {weight}", found.queries(queries), found.documents(candidates)
 

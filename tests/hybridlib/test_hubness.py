@@ -51,6 +51,22 @@ def test_a_document_of_the_bank_and_its_copy_are_no_neighbours():
     assert alone.nearness(bank[:1])[0] < 0.99
 
 
+def test_a_bank_read_back_from_half_precision_is_the_same_but_for_rounding():
+    bank = texts(0, 300, width=384)
+    whole = NearestNeighborNormalization(bank, 5)
+    for stored in (bank.astype(np.float16), bank.astype(np.float16).astype(np.float32)):
+        found = NearestNeighborNormalization(stored, 5)
+        np.testing.assert_allclose(found.documents(stored)[:, -1], whole.nearness(bank), atol=2e-3)
+
+
+def test_among_copies_the_mean_is_over_what_is_left():
+    others, copy = texts(0, 3), texts(1, 1)
+    found = NearestNeighborNormalization(np.concatenate([others, np.repeat(copy, 60, axis=0)]), neighbors=50)
+    assert found.nearness(copy) == pytest.approx((others @ copy[0]).mean(), abs=1e-6)
+    alone = NearestNeighborNormalization(np.repeat(copy, 5, axis=0), neighbors=2)
+    assert alone.nearness(copy) == pytest.approx(0)
+
+
 def test_a_large_bank_is_read_in_pieces(monkeypatch):
     bank = texts(0, 3000)
     cosines = bank @ bank.T
