@@ -10,6 +10,7 @@ with odd numbers stand apart. Nothing is trained; the table is left where ``make
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from hybridlib.debiasing import LanguageErasure, NearestNeighborNormalization
 from hybridlib.errors import one_line_errors
 from hybridlib.evaluation import HEADLINE, MEASURES, NO_SEED, differences, macro, per_query, rank_test_set
 from reproduction.findings.records import half
+from reproduction.findings.tables import difference_text
 from reproduction.run import HYBRID, UNTRAINED, XX, XY, Store, System
 from reproduction.workspace import Workspace
 
@@ -36,9 +38,12 @@ def variants(test_set: TestSet, queries: np.ndarray, candidates: np.ndarray,
     erasure = LanguageErasure.fit(candidates, test_set.candidates["language"].to_numpy())
     queries, candidates = erasure.transform(queries), erasure.transform(candidates)
     yield MAP, queries, candidates
-    for neighbors, weight in product((x for x in NEIGHBORS if x < len(candidates)), WEIGHTS):
-        found = NearestNeighborNormalization(candidates, neighbors, weight)
-        yield f"{neighbors} neighbours, weight {weight}", found.queries(queries), found.documents(candidates)
+    for neighbors in (x for x in NEIGHBORS if x < len(candidates)):
+        normalization = NearestNeighborNormalization(candidates, neighbors)
+        documents = normalization.documents(candidates)  # the same for every weight, which stands beside the queries
+        for weight in WEIGHTS:
+            yield (f"{neighbors} neighbours, weight {weight}", replace(normalization, weight=weight).queries(queries),
+                   documents)
 
 
 def measure(store: Store, system: System, seeds: Sequence[int], name: str) -> pd.DataFrame:
@@ -80,16 +85,13 @@ def tables(store: Store, seeds: Sequence[int], test_sets: Sequence[str]) -> pd.D
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """One line per variant: the mean of the map alone, differences with their intervals of the others."""
-    titles = {str(of): of for of in MEASURED}
-
     def text(row: pd.Series) -> str:
-        of = titles[row["measure"]]
+        of = MEASURES[row["measure"]]
         if row["variant"] == MAP:
             return of.text(row["mean"])
-        value, low, high = (of.text(row[name], signed=True) for name in ("difference", "low", "high"))
-        return f"{value} [{low}, {high}]"
+        return difference_text(of, row["difference"], row["low"], row["high"])
 
-    cells = table.assign(text=table.apply(text, axis=1), measure=table["measure"].map(lambda x: titles[x].title))
+    cells = table.assign(text=table.apply(text, axis=1), measure=table["measure"].map(lambda x: MEASURES[x].title))
     place = ["benchmark", "articles", "system", "variant"]
     wide = cells.groupby([*place, "measure"], sort=False)["text"].first().unstack()
     return wide.reindex(columns=[of.title for of in MEASURED]).fillna("")

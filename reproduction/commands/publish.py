@@ -1,9 +1,9 @@
 """Commit to what was measured: ``make publish PRESET=mini`` takes tables and pictures from ``runs/`` to the repository.
 
 Notebooks leave what they measure and draw under ``runs/<preset>/report``. A committed table or picture is replaced only
-by one that has no fewer seeds and lacks none of its systems; what is left as it was is said, with the reason. What
-``make evidence BUDGET=…`` measured goes from ``runs/<preset>/evidence`` to ``results/<preset>/<device>``, by the same
-rule: a block that lacks a run of the committed one is left.
+by one that has no fewer seeds and lacks none of its systems and benchmarks; what is left as it was is said, with the
+reason. What ``make evidence BUDGET=…`` measured goes from ``runs/<preset>/evidence`` to ``results/<preset>/<device>``,
+by the same rule: a block that lacks a run of the committed one is left.
 """
 
 import argparse
@@ -23,12 +23,13 @@ from reproduction.workspace import Workspace
 
 
 def _content(table: Path) -> dict:
-    """How many seeds a table has, and which systems."""
+    """How many seeds a table has, and which systems and benchmarks."""
     # The verdicts have neither: the comparisons that they are made from stand beside them.
     rows = pd.read_csv(table.with_name("claims_parts.csv") if table.name == "claims.csv" else table)
     if "comparison" in rows:
         rows = rows[rows["difference"].notna()].assign(system=rows["comparison"])
-    return {"seeds": 0 if rows.empty else count_seeds(rows), "systems": sorted(set(rows["system"]))}
+    return {"seeds": 0 if rows.empty else count_seeds(rows), "systems": sorted(set(rows["system"])),
+            "benchmarks": sorted(set(rows.get("benchmark", [])))}
 
 
 def why_smaller(old: dict, new: dict) -> str:
@@ -38,8 +39,10 @@ def why_smaller(old: dict, new: dict) -> str:
     'it has 5 seeds, the new one 3'
     >>> why_smaller({"seeds": 1, "systems": ["X-X"]}, {"seeds": 1, "systems": []})
     'the new one lacks X-X'
+    >>> why_smaller({"seeds": 1, "systems": [], "benchmarks": ["tydi"]}, {"seeds": 1, "systems": [], "benchmarks": []})
+    'the new one lacks tydi'
     """
-    gone = [system for system in old["systems"] if system not in new["systems"]]
+    gone = [one for what in ("systems", "benchmarks") for one in old.get(what, []) if one not in new.get(what, [])]
     reasons = [f"it has {old['seeds']} seeds, the new one {new['seeds']}"] if old["seeds"] > new["seeds"] else []
     return "; ".join([*reasons, *([f"the new one lacks {', '.join(gone)}"] if gone else [])])
 

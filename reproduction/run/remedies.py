@@ -58,7 +58,7 @@ def check_remedy(remedy: str) -> None:
     """Raise ValueError unless there is such a remedy."""
     name, colon, argument = remedy.partition(":")
     if name not in REMEDIES or (colon and not re.fullmatch(_ARGUMENTS.get(name, "(?!)"), argument)):
-        raise ValueError(f"no remedy {remedy!r:.40}; there are: {', '.join(REMEDIES)}, shift-training:0.N and "
+        raise ValueError(f"no remedy {remedy!r:.25}; there are: {', '.join(REMEDIES)}, shift-training:0.N and "
                          "subspace:N")
 
 

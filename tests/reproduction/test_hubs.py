@@ -76,4 +76,4 @@ def test_what_is_shown_is_a_mean_of_the_map_and_differences_of_the_others():
                           for name, mean, difference, low, high in rows for of in hubs.MEASURED])
     shown = hubs.shown(table)
     assert shown.columns[:4].tolist() == ["monolingual mAP", "cross-lingual mAP", "multilingual mAP", "rank distance"]
-    assert shown["monolingual mAP"].tolist() == ["0.500", "+0.020 [+0.010, +0.030]"]
+    assert shown["monolingual mAP"].tolist() == ["0.500", "+0.020 [+0.010, +0.030] *"]

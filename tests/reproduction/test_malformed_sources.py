@@ -264,4 +264,4 @@ def test_command_lines(write_lines, tmp_path, capsys, main, arguments):
 def test_a_number_of_directions_that_is_none(count):
     with pytest.raises(ValueError, match="no remedy 'subspace:.*; there are: centring-training, .*:N") as refused:
         check_remedy(f"subspace:{count}")
-    assert len(str(refused.value)) < 280
+    assert len(str(refused.value)) < 250

@@ -37,6 +37,17 @@ def test_a_table_is_replaced_by_one_with_no_fewer_seeds_and_systems(store):
     assert committed(store, "sweep_order.csv")["system"].nunique() == 4
 
 
+def test_a_table_is_replaced_by_one_of_no_fewer_benchmarks(store):
+    folder = store.workspace.drawn("mini") / "results"
+    folder.mkdir(parents=True)
+    whole = pd.DataFrame({"benchmark": ["mini", "tydi-goldp"], "system": ["untrained"] * 2, "seeds": [1, 1]})
+    whole.to_csv(folder / "hubs.csv", index=False)
+    assert publish("mini", store.workspace) == (["hubs.csv"], {})
+    whole[:1].to_csv(folder / "hubs.csv", index=False)
+    assert publish("mini", store.workspace) == ([], {"hubs.csv": "the new one lacks tydi-goldp"})
+    pd.testing.assert_frame_equal(committed(store, "hubs.csv"), whole)
+
+
 def test_verdicts_go_with_the_comparisons_that_they_are_made_from(store):
     folder = store.workspace.drawn("mini") / "results"
     folder.mkdir(parents=True)
